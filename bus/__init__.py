@@ -1,0 +1,1 @@
+"""The bus: typed requests between services; see README.md."""
