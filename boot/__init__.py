@@ -1,0 +1,1 @@
+"""Start-up: configuration, topology, supervision and the command line; see README.md."""

@@ -3,33 +3,45 @@
 Rules of use:
 - A service registers one coroutine function per request class with `Bus.serve`.
 - A caller takes a `Port` once, at start-up (`bus.port("proc", "fs")`): this is where the rank is
-  checked. `await port.call(request)` then costs one dict look-up more than calling the handler.
+  checked. `await port.call(request)` then costs two dict look-ups and one coroutine frame more
+  than calling the handler.
 - Nothing here switches tasks: a handler that does not block returns on the spot (thread
-  migration, as in LRPC). Cancellation, deadlines and task-local state are the caller's.
+  migration, as in LRPC). Cancellation and task-local state are the caller's. A call has no
+  deadline; `call_within` gives it one, and costs a cancel scope.
 
 Rank forbids cycles: a service may call only services of a lower rank, so no two can wait for each
 other. Counters are plain integers in plain dicts, read by the metrics page.
+
+What a handler raises decides the failure plane, at no cost while nothing fails (entering a `try`
+is free in CPython 3.11; what costs is the frame around the handler, 0.07 µs, and wrapping the
+handlers instead measured the same). `PosixError`, `ServiceUnavailable` and cancellation pass.
+`MalformedRequest` passes and blames the caller; when it comes from further down, the callee
+itself was to blame, which is the callee's bug. Anything else is the callee's bug: it goes into the
+callee's trace ring, the supervisor is told, and the caller sees `ServiceUnavailable`.
 """
 
 from __future__ import annotations
 
+import traceback
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bus.errors import MalformedRequest, ServiceUnavailable
-from bus.message import Request
+import trio
+
+from bus.errors import MalformedRequest, PosixError, ServiceUnavailable
+from bus.ring import Crashed, Malformed, Ring, Undeclared
+
+if TYPE_CHECKING:
+    from bus.message import Request
 
 R = TypeVar("R")
 Handler = Callable[[Any], Awaitable[Any]]
+BugListener = Callable[[str, Crashed], None]
 
 
 class RankError(Exception):
     """The topology lets no such call be made: it would close a cycle of services."""
-
-
-async def _nobody(request: Request[Any]) -> Any:
-    declaration = request.declaration
-    raise ServiceUnavailable(f"service {declaration.service} is not running ({declaration.name})")
 
 
 class Port:
@@ -42,25 +54,55 @@ class Port:
         self.caller = caller
         self.target = target
         self.handlers: Mapping[type[Any], Handler] = bus.handlers_of(target)
-        self.counts: dict[type[Any], int] = {}
+        self.counts: defaultdict[type[Any], int] = defaultdict(int)
 
-    def call(self, request: Request[R]) -> Awaitable[R]:
-        """Call the target's handler for `request`; awaiting the result gives the typed reply."""
+    async def call(self, request: Request[R]) -> R:
+        """Run the target's handler for `request` and return its typed reply."""
         kind = type(request)
-        counts = self.counts
+        self.counts[kind] += 1
         try:
-            counts[kind] += 1
-        except KeyError:
-            counts[kind] = 1
-        handler = self.handlers.get(kind)
-        if handler is None:
-            return self._refuse(request)
-        return handler(request)
+            reply: R = await self.handlers[kind](request)
+        except PosixError as error:
+            if error.errno not in kind.declaration.errors:
+                self._bus.rings[self.target].record(Undeclared(kind.__name__, error.errno))
+            raise
+        except Exception as error:
+            told = self._judge(kind, error)
+            if told is error:
+                raise
+            raise told from error
+        return reply
 
-    async def _refuse(self, request: Request[Any]) -> Any:
+    async def call_within(self, request: Request[R], timeout_s: float) -> R:
+        """The same with a deadline: `ServiceUnavailable` when it has passed."""
+        with trio.move_on_after(timeout_s):
+            return await self.call(request)
+        raise ServiceUnavailable(
+            f"{self.caller}→{self.target} {type(request).__name__}: no reply in {timeout_s} s"
+        )
+
+    def _judge(self, kind: type[Any], error: Exception) -> Exception:
+        """What the caller is told of a failed call; see the module's docstring."""
+        frame = error.__traceback__
+        if isinstance(error, KeyError) and frame is not None and frame.tb_next is None:
+            return self._refusal(kind)
+        if isinstance(error, ServiceUnavailable):
+            return error
+        if isinstance(error, MalformedRequest) and error.sender is None:
+            error.sender = self.caller
+            self._bus.rings[self.caller].record(Malformed(self.target, kind.__name__, str(error)))
+            return error
+        self._bus.bug(self.target, kind.__name__, error)
+        return ServiceUnavailable(f"{self.target} failed in {kind.__name__}: {error!r}")
+
+    def _refusal(self, kind: type[Any]) -> Exception:
+        """There is no handler: the service is down, or the request is not one of its own."""
         if not self.handlers:
-            return await _nobody(request)
-        raise MalformedRequest(f"{self.caller}→{self.target}: no {type(request).__name__}")
+            return ServiceUnavailable(f"{self.target} is not running ({kind.__name__})")
+        error = MalformedRequest(f"{self.caller}→{self.target}: no {kind.__name__}")
+        error.sender = self.caller
+        self._bus.rings[self.caller].record(Malformed(self.target, kind.__name__, str(error)))
+        return error
 
 
 class Bus:
@@ -68,13 +110,20 @@ class Bus:
 
     def __init__(self, ranks: Mapping[str, int], peers: Mapping[str, frozenset[str]]) -> None:
         for caller, targets in peers.items():
-            for target in targets:
+            for target in sorted(targets):
+                if target not in ranks:
+                    raise RankError(f"{caller} may not call {target}: there is no such service")
                 if ranks[target] >= ranks[caller]:
-                    raise RankError(f"{caller} (rank {ranks[caller]}) may not call {target}")
+                    raise RankError(
+                        f"{caller} (rank {ranks[caller]}) may not call {target}"
+                        f" (rank {ranks[target]}): calls go down in rank"
+                    )
         self.ranks = dict(ranks)
         self.peers = dict(peers)
         self._handlers: dict[str, dict[type[Any], Handler]] = {name: {} for name in ranks}
+        self.rings: dict[str, Ring] = {name: Ring() for name in ranks}
         self.ports: list[Port] = []
+        self.on_bug: BugListener | None = None
 
     def handlers_of(self, service: str) -> Mapping[type[Any], Handler]:
         """The live table of a service's handlers; empty while it is down."""
@@ -100,3 +149,11 @@ class Bus:
         port = Port(self, caller, target)
         self.ports.append(port)
         return port
+
+    def bug(self, service: str, where: str, error: BaseException) -> Crashed:
+        """Record a broken invariant of `service` and tell the supervisor of it."""
+        crash = Crashed(where, repr(error), "".join(traceback.format_exception(error)))
+        self.rings[service].record(crash)
+        if self.on_bug is not None:
+            self.on_bug(service, crash)
+        return crash

@@ -5,7 +5,7 @@
 3. A broken invariant of our own is `KernelBug`: it crashes the service that found it, to its
    supervisor, and never the kernel.
 
-`ServiceUnavailable` says that the callee is dead or could not be reached in time; what then
+`ServiceUnavailable` says that the callee is dead, failed, or did not answer in time; what then
 happens follows from the request's `idempotent`.
 """
 
@@ -34,10 +34,13 @@ class PosixError(Exception):
 class MalformedRequest(Exception):
     """The sender broke the callee's contract: unknown request, wrong type, value out of range."""
 
+    sender: str | None = None
+    """Who sent it; the bus fills it in on the way back."""
+
 
 class KernelBug(Exception):
     """One of our own invariants is broken; the service that raises it is restarted."""
 
 
 class ServiceUnavailable(Exception):
-    """The callee is not being served, or its deadline passed."""
+    """The callee is not being served, broke down over this call, or its deadline passed."""

@@ -1,0 +1,1 @@
+"""Virtual memory: address spaces, page tables, frames; see README.md."""

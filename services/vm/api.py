@@ -11,6 +11,9 @@ that a reply made the first one (the caller's reference is now the space's), `dr
 whose last one went (the caller must release them at fs).
 
 Changes that narrow a mapping ring the RAM's doorbell; filling an absent entry does not need it.
+
+Besides messages: `UserMemory` looks at a space through its tables, `code_flags` and
+`reference_counts` at vm's own arrays in RAM. Any process that shares the RAM may use them.
 """
 
 from __future__ import annotations
@@ -20,23 +23,32 @@ from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM
 import attrs
 
 from bus.message import Request, request
+from services.vm.paging import ACCESS_FETCH as ACCESS_FETCH
+from services.vm.paging import ACCESS_READ as ACCESS_READ
+from services.vm.paging import ACCESS_WRITE as ACCESS_WRITE
+from services.vm.paging import PAGE_BYTES as PAGE_BYTES
+from services.vm.paging import PROT_EXEC as PROT_EXEC
+from services.vm.paging import PROT_NONE as PROT_NONE
+from services.vm.paging import PROT_READ as PROT_READ
+from services.vm.paging import PROT_WRITE as PROT_WRITE
+from services.vm.paging import PTE_A as PTE_A
+from services.vm.paging import PTE_D as PTE_D
+from services.vm.paging import PTE_FRAME as PTE_FRAME
+from services.vm.paging import PTE_NX as PTE_NX
+from services.vm.paging import PTE_P as PTE_P
+from services.vm.paging import PTE_SHARED as PTE_SHARED
+from services.vm.paging import PTE_U as PTE_U
+from services.vm.paging import PTE_W as PTE_W
+from services.vm.paging import USER_TOP as USER_TOP
+from services.vm.paging import code_flags as code_flags
+from services.vm.paging import reference_counts as reference_counts
+from services.vm.usermem import PageMiss as PageMiss
+from services.vm.usermem import UserMemory as UserMemory
 
-PAGE_BYTES = 4096
-USER_TOP = 0x7FFF_FFFF_F000
-
-PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
 MAP_GROWSDOWN, MAP_NORESERVE, MAP_POPULATE, MAP_STACK = 0x100, 0x4000, 0x8000, 0x20000
 MAP_FIXED_NOREPLACE = 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
-
-ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH = 1, 2, 4
-
-# Page-table entry bits; 9 to 11 are the software's.
-PTE_P, PTE_W, PTE_U, PTE_A, PTE_D = 1, 2, 4, 0x20, 0x40
-PTE_SHARED = 1 << 9
-PTE_NX = 1 << 63
-PTE_FRAME = 0x000F_FFFF_FFFF_F000
 
 
 @attrs.frozen
@@ -76,7 +88,7 @@ class MapReply:
     dropped: tuple[int, ...] = ()
 
 
-@request("vm", errors=(EINVAL, ENOMEM, EEXIST))
+@request("vm", errors=(EINVAL, ENOMEM, EEXIST, EACCES))
 class Map(Request[MapReply]):
     """mmap(2). `vaddr` is a hint unless MAP_FIXED(_NOREPLACE) is in `flags`.
 
@@ -299,6 +311,17 @@ class CollectDirty(Request[tuple[DirtyRun, ...]]):
     space: int
     vaddr: int
     length_bytes: int
+
+
+@request("vm")
+class CollectNode(Request[tuple[DirtyRun, ...]]):
+    """Like `CollectDirty` for all mappings of a node in all spaces (fsync(2), write-back).
+
+    Whoever is about to treat pages of a file as clean asks this first: afterwards no mapping can
+    write to them without a fault that asks for the page for writing.
+    """
+
+    node: int
 
 
 @request("vm", errors=(ENOMEM,), idempotent=True)

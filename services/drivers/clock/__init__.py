@@ -1,0 +1,1 @@
+"""The clock driver: what time it is."""

@@ -1,0 +1,1 @@
+"""The console driver: the caller's standard streams."""

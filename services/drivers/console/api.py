@@ -7,7 +7,7 @@ what they are (`StreamInfo.mode`): pipe, file, null device.
 
 from __future__ import annotations
 
-from errno import EIO, EPIPE
+from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 
 import attrs
 
@@ -39,9 +39,12 @@ class ReadStream(Request[bytes]):
     length_bytes: int
 
 
-@request("console", errors=(EIO, EPIPE))
+@request("console", errors=(EIO, EPIPE, ENOSPC, EFBIG, EDQUOT))
 class WriteStream(Request[int]):
-    """Write all of `data`, waiting as needed; replies with its length."""
+    """Write all of `data`, waiting as needed; replies with its length.
+
+    Cancelled, or refused by the host, after some bytes went out: replies with their count.
+    """
 
     stream: int
     data: bytes

@@ -1,0 +1,1 @@
+"""The entropy driver: the only source of randomness."""

@@ -1,0 +1,1 @@
+"""The host tree driver: directories and files of the host, one component at a time."""

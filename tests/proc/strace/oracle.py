@@ -78,8 +78,7 @@ def trace(calls: list[tuple[int, ...]], arena: Arena, inject: str, *options: str
         program.write_bytes(elf(calls, arena))
         program.chmod(0o700)
         command = [
-            str(STRACE), "-o", str(log), f"--inject=!execve,exit_group:{inject}",
-            f"--inject=execve:{inject}:when=2+", *options, str(program),
+            str(STRACE), "-o", str(log), f"--inject=!exit_group:{inject}", *options, str(program),
         ]  # fmt: skip
         subprocess.run(command, check=True, env={}, capture_output=True, timeout=60)
         lines = log.read_bytes().decode("latin-1").splitlines()

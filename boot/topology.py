@@ -1,0 +1,143 @@
+"""Who is in the kernel, and who may call whom: data, checked when the kernel starts.
+
+A service may call its peers alone, and every peer has a lower rank; so calls cannot form a cycle,
+and no two services can wait for each other. Start-up follows the rank upwards, shutdown
+downwards.
+
+Restart policies are in OTP's words: a `permanent` service is always restarted, a `transient` one
+only after a failure, a `temporary` one never; more than `intensity` restarts within `period_s`
+mean that restarting does not help.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class TopologyError(Exception):
+    """The topology is not a ranked graph; says which edge or service, and why."""
+
+
+class Strategy(enum.Enum):
+    """Which services are restarted together with one that failed."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+
+
+class Lifetime(enum.Enum):
+    """When a service is restarted."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    TEMPORARY = "temporary"
+
+
+@attrs.frozen
+class Restart:
+    """What the supervisor does about one service's failures, and how long it waits at its end."""
+
+    lifetime: Lifetime = Lifetime.PERMANENT
+    intensity: int = 3
+    period_s: float = 10.0
+    shutdown_s: float = 5.0
+
+
+@attrs.frozen
+class ServiceSpec:
+    """A place in the kernel for a service."""
+
+    name: str
+    rank: int
+    peers: frozenset[str] = frozenset()
+    restart: Restart = Restart()
+    owns: str = ""
+    """What it is for, in a few words, for `hardtack graph`."""
+
+
+@attrs.frozen
+class Topology:
+    """All services and the strategy over them; valid once `check` has passed."""
+
+    services: tuple[ServiceSpec, ...]
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+
+    def __getitem__(self, name: str) -> ServiceSpec:
+        for spec in self.services:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Rank by name, in starting order."""
+        return {spec.name: spec.rank for spec in self.starting_order()}
+
+    @property
+    def peers(self) -> dict[str, frozenset[str]]:
+        """Whom each service may call."""
+        return {spec.name: spec.peers for spec in self.starting_order()}
+
+    def starting_order(self) -> tuple[ServiceSpec, ...]:
+        """Callees before callers; by name within a rank."""
+        return tuple(sorted(self.services, key=lambda spec: (spec.rank, spec.name)))
+
+    def check(self) -> Topology:
+        """This topology, or TopologyError with every fault of it."""
+        faults = list(_faults(self.services))
+        if faults:
+            raise TopologyError("; ".join(faults))
+        return self
+
+
+def _faults(services: tuple[ServiceSpec, ...]) -> Iterable[str]:
+    ranks: dict[str, int] = {}
+    for spec in services:
+        if spec.name in ranks:
+            yield f"service {spec.name} is listed twice"
+        ranks[spec.name] = spec.rank
+        if spec.restart.intensity < 0 or spec.restart.period_s <= 0 or spec.restart.shutdown_s <= 0:
+            yield f"service {spec.name} has a restart policy that cannot be: {spec.restart}"
+    for spec in services:
+        for peer in sorted(spec.peers):
+            if peer not in ranks:
+                yield f"{spec.name} calls {peer}, which is no service here"
+            elif ranks[peer] >= spec.rank:
+                yield (
+                    f"{spec.name} (rank {spec.rank}) may not call {peer} (rank {ranks[peer]}):"
+                    " calls go down in rank"
+                )
+
+
+_DRIVERS = (
+    ServiceSpec("ram", 0, owns="physical memory, shared by all"),
+    ServiceSpec("cpu", 0, owns="emulated cores and their MMU"),
+    ServiceSpec("clock", 0, owns="the time"),
+    ServiceSpec("entropy", 0, owns="randomness"),
+    ServiceSpec("console", 0, owns="the caller's standard streams and terminal"),
+    ServiceSpec("hosttree", 0, owns="directories of the host"),
+)
+
+EMBEDDED = Topology(
+    (
+        *_DRIVERS,
+        ServiceSpec("vm", 1, owns="address spaces, frames, page faults"),
+        ServiceSpec(
+            "fs", 2, frozenset({"vm", "hosttree", "clock"}), owns="the tree, files, the page cache"
+        ),
+        ServiceSpec(
+            "proc",
+            4,
+            frozenset({"vm", "fs", "clock", "entropy", "console", "cpu"}),
+            owns="processes, threads, system calls, signals",
+        ),
+    )
+)
+"""Every service in one process; ram and cpu are shared by reference and take no messages."""

@@ -1,0 +1,144 @@
+"""Where Unicorn keeps the processor's state, found out at start-up and never assumed.
+
+Unicorn's documented register interface costs 1 to 4 µs a call. The state itself is one block of
+memory inside the engine (QEMU's CPUX86State): once its address is known, a register is a word in
+a memoryview, and a thread's whole context can be copied in half a microsecond.
+
+Nothing about the layout is taken on trust: registers are written through the documented interface
+and looked for in memory, then written in memory and read back through the interface. The fields
+that no interface shows (the page fault's error code, the exception in flight, which Unicorn never
+clears and which would turn the second page fault into a double fault) are found by provoking
+faults whose codes are known. Where anything does not fit, `LayoutUnknown` says what, and the
+kernel refuses to start.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from unicorn import x86_const as x86
+
+GPRS = (
+    x86.UC_X86_REG_RAX,
+    x86.UC_X86_REG_RCX,
+    x86.UC_X86_REG_RDX,
+    x86.UC_X86_REG_RBX,
+    x86.UC_X86_REG_RSP,
+    x86.UC_X86_REG_RBP,
+    x86.UC_X86_REG_RSI,
+    x86.UC_X86_REG_RDI,
+    *range(x86.UC_X86_REG_R8, x86.UC_X86_REG_R15 + 1),
+)
+WINDOW_BYTES = 16384
+"""How much of the state is searched; the fields of interest lie in its first 6 KB."""
+
+_MAGIC = 0x5AD3_0C1F_7E42_9B60
+
+
+class LayoutUnknown(Exception):
+    """The engine's state could not be located: another version of Unicorn than was tested?"""
+
+
+@attrs.frozen
+class Layout:
+    """Byte offsets from the block's start, which is the general registers'."""
+
+    address: int
+    rip: int
+    fs_base: int
+    gs_base: int
+    cr2: int
+    xmm: int
+    xmm_stride: int
+    error_code: int
+    exception: int
+    context_bytes: int
+    """How much a context must copy: all that Unicorn's own contexts hold from the block."""
+
+
+def _writable_ranges(near: int) -> list[tuple[int, int]]:
+    """Writable private ranges of this process, the one that holds `near` first."""
+    ranges = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw-p", line)
+        if found:
+            ranges.append((int(found[1], 16), int(found[2], 16)))
+    return sorted(ranges, key=lambda r: not r[0] <= near < r[1])
+
+
+def _find_everywhere(pattern: bytes, near: int) -> Iterable[int]:
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        for start, end in _writable_ranges(near):
+            try:
+                memory.seek(start)
+                block = memory.read(end - start)
+            except OSError:
+                continue
+            at = block.find(pattern)
+            while at >= 0:
+                yield start + at
+                at = block.find(pattern, at + 1)
+
+
+def find_registers(uc: Any) -> int:
+    """The address of the engine's sixteen general registers, proved in both directions."""
+    values = [_MAGIC + 0x1111_1111 * i for i in range(16)]
+    for register, value in zip(GPRS, values, strict=True):
+        uc.reg_write(register, value)
+    pattern = struct.pack("<16Q", *values)
+    for address in _find_everywhere(pattern, uc._uch.value):
+        last = ctypes.c_uint64.from_address(address + 120)
+        uc.reg_write(x86.UC_X86_REG_R15, 0x1234_5678)
+        if last.value != 0x1234_5678:
+            continue
+        last.value = 0x8765_4321
+        if uc.reg_read(x86.UC_X86_REG_R15) == 0x8765_4321:
+            return address
+    raise LayoutUnknown("the general registers are not where they can be found")
+
+
+def window(address: int) -> memoryview:
+    """A byte view of the engine's state."""
+    return memoryview((ctypes.c_char * WINDOW_BYTES).from_address(address)).cast("B")
+
+
+def find_field(uc: Any, view: memoryview, register: int, name: str, width: int = 8) -> int:
+    """Where a register that the interface can write lies in the state."""
+    candidates: set[int] | None = None
+    for value in (_MAGIC >> 1, (_MAGIC >> 2) ^ 0x55):
+        uc.reg_write(register, value)
+        pattern = value.to_bytes(width, "little")
+        block = bytes(view)
+        found = {i for i in range(0, WINDOW_BYTES - width, 4) if block[i : i + width] == pattern}
+        candidates = found if candidates is None else candidates & found
+    if not candidates or len(candidates) != 1:
+        raise LayoutUnknown(f"{name} is in {len(candidates or ())} places of the state")
+    return candidates.pop()
+
+
+def find_words(snapshots: list[tuple[bytes, int]]) -> set[int]:
+    """Offsets whose 32-bit word has the expected value in every snapshot."""
+    limit = min(len(block) for block, _ in snapshots) - 4
+    return {
+        i
+        for i in range(0, limit, 4)
+        if all(struct.unpack_from("<i", block, i)[0] == value for block, value in snapshots)
+    }
+
+
+def find_fault_fields(
+    provoke: Callable[[int], tuple[bytes, int]], codes: Iterable[int]
+) -> tuple[set[int], set[int]]:
+    """Offsets that may hold the error code, and the exception in flight.
+
+    `provoke(code)` causes a page fault with that error code on a machine that has had none yet or
+    was cleaned, and replies with the state seen in the hook and the vector delivered.
+    """
+    seen = [(provoke(code)[0], code) for code in codes]
+    return find_words(seen), find_words([(block, 14) for block, _ in seen])

@@ -1,0 +1,86 @@
+"""The page cache's frames: a small pool of free ones, and the account of those in use.
+
+Frames come from vm in batches and go back in batches; in between they are in the pool (`free`,
+content undefined) or wait to be returned (`dead`: frames that a mapping may still hold, which
+must not be used again before vm says so).
+
+Invariant: `kept` <= `limit`, pages that cannot be evicted (in memory only).
+"""
+
+from __future__ import annotations
+
+from errno import ENOSPC
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.fs.core_need import NeedFrames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from services.fs.core_volume import Volume
+
+POOL_LIMIT = 128
+"""More free frames than this go back to vm."""
+
+
+class Frames:
+    """`limit` is how many pages may be in memory only, a share of RAM."""
+
+    __slots__ = ("cached", "dead", "free", "kept", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.free: list[int] = []
+        """Highest frame first: taken from the end, neighbours come in ascending order."""
+        self.dead: list[int] = []
+        self.cached = 0
+        self.kept = 0
+        self.limit = limit
+
+    @property
+    def overfull(self) -> bool:
+        """Whether frames should go back to vm."""
+        return bool(self.dead) or len(self.free) > POOL_LIMIT
+
+    def ensure(self, count: int) -> None:
+        """Raise NeedFrames unless `count` can be taken."""
+        if len(self.free) < count:
+            raise NeedFrames(count)
+
+    def take(self) -> int:
+        """A frame for the cache; `ensure` has been called."""
+        self.cached += 1
+        return self.free.pop()
+
+    def supply(self, pfns: Iterable[int]) -> None:
+        """Frames from vm."""
+        self.free[:0] = sorted(pfns, reverse=True)
+
+    def give_up(self, pfns: Iterable[int], mapped: bool) -> None:
+        """Pages leave the cache."""
+        before = len(self.free) + len(self.dead)
+        (self.dead if mapped else self.free).extend(pfns)
+        self.cached -= len(self.free) + len(self.dead) - before
+
+    def surplus(self, keep: int = POOL_LIMIT // 2) -> tuple[int, ...]:
+        """Frames that go back to vm now, leaving at most `keep` in the pool."""
+        gone = self.dead
+        self.dead = []
+        if len(self.free) > max(keep, POOL_LIMIT if keep else 0):
+            gone.extend(self.free[: len(self.free) - keep])
+            del self.free[: len(self.free) - keep]
+        return tuple(gone)
+
+    def room(self, volume: Volume) -> int:
+        """How many more pages the volume may keep in memory."""
+        room = self.limit - self.kept
+        if volume.limit_pages is not None:
+            room = min(room, volume.limit_pages - volume.used_pages)
+        return max(room, 0)
+
+    def charge(self, volume: Volume, count: int) -> None:
+        """`count` more pages (fewer where negative) are in memory only; ENOSPC at the limit."""
+        if count > 0 and count > self.room(volume):
+            raise PosixError(ENOSPC)
+        self.kept += count
+        volume.used_pages += count

@@ -1,0 +1,232 @@
+"""Inodes and dentries: the tree in memory, whatever it is backed by.
+
+An inode is a file's attributes and content; a dentry is a name for it in a directory, or, with no
+inode, the knowledge that there is no such name. Dentries of a directory are its name cache and,
+where nothing backs the directory, the directory itself.
+
+Backing is lazy. `Inode.origin` is what the volume's store knows the inode by; None: it is in
+memory only. A backed directory holds the entries that were looked up (`children`) and, once it
+was listed, the store's names (`listed`); what is in `children` wins. A backed file takes its
+first `backed_bytes` bytes from the store, but for pages that are in `pages`.
+
+Invariants:
+- `dentry.linked` exactly while `dentry.parent.inode.children[dentry.name] is dentry`, or it is
+  the root of a volume.
+- `inode.dentries` has every dentry that is linked or referenced (`refs > 0`) with that inode.
+- `changed` is set when the store no longer has the truth: such an inode is never evicted.
+- `attr` is the reply to stat(2) or None; whoever changes an attribute sets it to None.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from services.fs.api import Attr
+
+if TYPE_CHECKING:
+    from services.fs.core_listing import Listing
+    from services.fs.core_locks import FileLocks
+    from services.fs.core_volume import Volume
+    from services.fs.core_watch import WatchSet
+
+PAGE_BYTES = 4096
+DIRENT_BYTES = 20
+"""What tmpfs counts for one entry in a directory's size."""
+
+
+class Dentry:
+    """A name in a directory, with its inode; or with None, the name's absence."""
+
+    __slots__ = ("hides", "inode", "linked", "mounted", "name", "node", "parent", "refs", "secret")
+
+    def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
+        self.name = name
+        self.parent = parent
+        self.inode = inode
+        self.linked = True
+        self.refs = 0
+        self.node = 0
+        """The number it is known by outside, while `refs` > 0."""
+        self.mounted: Dentry | None = None
+        """Root of the volume that covers it."""
+        self.hides = False
+        """The store has this name too."""
+        self.secret = False
+        """Absent although the store has it: a whiteout, which must not be evicted."""
+
+    def __repr__(self) -> str:
+        return f"<Dentry {self.name!r} of {self.inode!r}>"
+
+
+class Inode:
+    """Attributes common to all kinds of files; FIFOs, sockets and devices are just this."""
+
+    __slots__ = (
+        "atime_ns",
+        "attr",
+        "blocks",
+        "btime_ns",
+        "changed",
+        "ctime_ns",
+        "dentries",
+        "denied",
+        "gid",
+        "ino",
+        "locks",
+        "mode",
+        "mtime_ns",
+        "nlink",
+        "origin",
+        "rdev",
+        "size",
+        "stale_atime",
+        "uid",
+        "volume",
+        "watches",
+        "xattrs",
+    )
+
+    def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
+        self.volume = volume
+        self.ino = ino
+        self.mode = mode
+        self.nlink = 1
+        self.uid = uid
+        self.gid = gid
+        self.rdev = 0
+        self.size = 0
+        self.blocks = 0
+        self.atime_ns = self.mtime_ns = self.ctime_ns = self.btime_ns = 0
+        self.stale_atime = True
+        """The next read must set the access time (relatime of mount(8))."""
+        self.attr: Attr | None = None
+        self.dentries: list[Dentry] = []
+        self.origin: object | None = None
+        self.changed = False
+        self.denied = 0
+        """How often it is being executed: writing is ETXTBSY."""
+        self.watches: WatchSet | None = None
+        self.xattrs: dict[bytes, bytes] | None = None
+        self.locks: FileLocks | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.ino} {stat.filemode(self.mode)}>"
+
+    @property
+    def held(self) -> bool:
+        """Whether anything but names keeps it: then it must not be evicted."""
+        return self.changed or self.watches is not None or self.locks is not None or self.denied > 0
+
+    def block_count(self) -> int:
+        """Blocks of 512 bytes that it takes."""
+        return self.blocks
+
+    def stat(self) -> Attr:
+        """The reply to stat(2), kept until something changes."""
+        attr = self.attr
+        if attr is None:
+            attr = self.attr = Attr(
+                self.ino,
+                self.volume.dev,
+                self.mode,
+                self.nlink,
+                self.uid,
+                self.gid,
+                self.rdev,
+                self.size,
+                self.block_count(),
+                PAGE_BYTES,
+                self.atime_ns,
+                self.mtime_ns,
+                self.ctime_ns,
+                self.btime_ns,
+            )
+        return attr
+
+    def modify(self, now_ns: int) -> None:
+        """Content changed: mtime and ctime."""
+        self.mtime_ns = self.ctime_ns = now_ns
+        self.stale_atime = self.changed = True
+        self.attr = None
+
+    def touch(self, now_ns: int) -> None:
+        """Attributes changed: ctime."""
+        self.ctime_ns = now_ns
+        self.stale_atime = self.changed = True
+        self.attr = None
+
+
+class File(Inode):
+    """A regular file: its cached pages by index; page 0 of RAM (never given out) is a hole."""
+
+    __slots__ = ("backed_bytes", "dirty", "mapped", "pages", "recent", "seals")
+
+    def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
+        super().__init__(volume, ino, mode, uid, gid)
+        self.pages: dict[int, int] = {}
+        self.dirty: set[int] = set()
+        """Backed files only: pages the store has not got. A file in memory has only such."""
+        self.backed_bytes = 0
+        self.mapped: set[int] = set()
+        """Pages that were handed out for mappings since the file was last unused."""
+        self.recent = False
+        """Read since the eviction hand last came by."""
+        self.seals = 0
+        """F_SEAL_* of fcntl(2); -1: it takes none."""
+
+    @property
+    def backed_pages(self) -> int:
+        """How many pages from the start the store can give."""
+        return (self.backed_bytes + PAGE_BYTES - 1) // PAGE_BYTES
+
+    def block_count(self) -> int:
+        """What the store said while the content is unchanged, else what pages hold data."""
+        if self.origin is not None and not self.dirty and self.backed_bytes == self.size:
+            return self.blocks
+        backed = self.backed_pages
+        held = sum(1 for index, pfn in self.pages.items() if pfn and index >= backed)
+        empty = sum(1 for index, pfn in self.pages.items() if not pfn and index < backed)
+        return (backed - empty + held) * (PAGE_BYTES // 512)
+
+
+class Directory(Inode):
+    """Names. `children` are in the order in which they came."""
+
+    __slots__ = ("children", "listed", "order")
+
+    def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
+        super().__init__(volume, ino, mode, uid, gid)
+        self.nlink = 2
+        self.children: dict[bytes, Dentry] = {}
+        self.listed: dict[bytes, tuple[int, int]] | None = None
+        """The store's names with (ino, DT_* kind); None before the first listing."""
+        self.order: Listing | None = None
+        """Where readers are; made by the first of them."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether a name that is in neither `children` nor `listed` is known to be absent."""
+        return self.origin is None or self.listed is not None
+
+
+class Link(Inode):
+    """A symbolic link; `target` is None until it was read from the store."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
+        super().__init__(volume, ino, mode, uid, gid)
+        self.target: bytes | None = None
+
+
+def make_inode(volume: Volume, ino: int, mode: int, uid: int, gid: int) -> Inode:
+    """An inode of the class that `mode`'s type bits ask for."""
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFREG:
+        return File(volume, ino, mode, uid, gid)
+    if kind == stat.S_IFDIR:
+        return Directory(volume, ino, mode, uid, gid)
+    if kind == stat.S_IFLNK:
+        return Link(volume, ino, mode, uid, gid)
+    return Inode(volume, ino, mode, uid, gid)

@@ -1,0 +1,247 @@
+"""The page cache: file content in frames of RAM.
+
+`File.pages` maps page numbers to frames. A page that is not there is a hole where nothing backs
+the file (or past `backed_bytes`), else it is still in the store. Frame 0 is never given out:
+there it marks a hole in the middle of what the store has.
+
+Everything copies whole runs: neighbouring pages in neighbouring frames are one run. Where frames
+were handed out for mappings they may hold translated code: changing them rings DOORBELL_CODE.
+"""
+
+from __future__ import annotations
+
+from errno import EFBIG, ENOSPC, EPERM
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
+from services.fs.core_need import NeedPages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from services.drivers.ram.api import Extent, Ram
+    from services.fs.core_frames import Frames
+    from services.fs.core_inode import File
+
+PAGE_MASK = PAGE_BYTES - 1
+SIZE_MAX = (1 << 63) - 1
+HOLE = -1
+"""Physical address of a run that is not there and reads as zeros."""
+
+SEAL_SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1, 2, 4, 8, 16
+
+
+def page_count(length_bytes: int) -> int:
+    """Pages that hold `length_bytes`."""
+    return (length_bytes + PAGE_MASK) >> PAGE_SHIFT
+
+
+def runs(pages: dict[int, int], offset: int, length_bytes: int) -> list[Extent]:
+    """Where a range of a file is in RAM, as few runs as there are; HOLE where it is not."""
+    found: list[Extent] = []
+    get = pages.get
+    index = offset >> PAGE_SHIFT
+    start = offset & PAGE_MASK
+    run, run_bytes = 0, 0
+    while length_bytes > 0:
+        count = PAGE_BYTES - start
+        if count > length_bytes:
+            count = length_bytes
+        pfn = get(index, 0)
+        paddr = (pfn << PAGE_SHIFT) + start if pfn else HOLE
+        if run_bytes and paddr == (run + run_bytes if run != HOLE else HOLE):
+            run_bytes += count
+        else:
+            if run_bytes:
+                found.append((run, run_bytes))
+            run, run_bytes = paddr, count
+        length_bytes -= count
+        index += 1
+        start = 0
+    if run_bytes:
+        found.append((run, run_bytes))
+    return found
+
+
+def copy(ram: Ram, targets: Sequence[Extent], sources: Sequence[Extent]) -> int:
+    """Copy between two lists of runs until either ends; replies with the bytes copied."""
+    view = ram.bytes
+    done = 0
+    left = iter(targets)
+    target, room = 0, 0
+    for source, length in sources:
+        while length:
+            while not room:
+                following = next(left, None)
+                if following is None:
+                    return done
+                target, room = following
+            count = room if room < length else length
+            if source == HOLE:
+                ram.zero(target, count)
+            else:
+                view[target : target + count] = view[source : source + count]
+                source += count
+            target += count
+            room -= count
+            length -= count
+            done += count
+    return done
+
+
+def total(extents: Iterable[Extent]) -> int:
+    """Bytes in a list of runs."""
+    return sum([length for _, length in extents])
+
+
+class PageCache:
+    """Reads and writes files through their pages."""
+
+    def __init__(self, ram: Ram, frames: Frames) -> None:
+        self.ram = ram
+        self.frames = frames
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────
+
+    def need(self, file: File, first: int, count: int) -> None:
+        """Raise NeedPages for what the store must give of `count` pages from `first`."""
+        if file.origin is None:
+            return
+        end = min(first + count, file.backed_pages)
+        pages = file.pages
+        for index in range(first, end):
+            if index not in pages:
+                raise NeedPages(file, index, end - index)
+
+    def read(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """pread(2); replies with the bytes read, fewer than asked for only at end of file."""
+        length = min(total(extents), file.size - offset)
+        if length <= 0:
+            return 0
+        self.need(file, offset >> PAGE_SHIFT, page_count((offset & PAGE_MASK) + length))
+        file.recent = True
+        return copy(self.ram, extents, runs(file.pages, offset, length))
+
+    def read_bytes(self, file: File, offset: int, length_bytes: int) -> bytes:
+        """The same into a bytes object."""
+        length = min(length_bytes, file.size - offset)
+        if length <= 0:
+            return b""
+        self.need(file, offset >> PAGE_SHIFT, page_count((offset & PAGE_MASK) + length))
+        file.recent = True
+        view = self.ram.bytes
+        return b"".join(
+            [
+                bytes(count) if paddr == HOLE else view[paddr : paddr + count]
+                for paddr, count in runs(file.pages, offset, length)
+            ]
+        )
+
+    def loaded(self, file: File, first: int, pfns: Sequence[int], length_bytes: int) -> None:
+        """The store filled frames for pages from `first`, `length_bytes` in all.
+
+        Pages that came up or went meanwhile keep their newer content: frames left over go back.
+        """
+        spare: list[int] = []
+        backed = file.backed_pages
+        end = file.backed_bytes
+        for index, pfn in enumerate(pfns, first):
+            start = index << PAGE_SHIFT
+            if index >= backed or index in file.pages:
+                spare.append(pfn)
+                continue
+            valid = min(PAGE_BYTES, end - start, length_bytes - ((index - first) << PAGE_SHIFT))
+            if valid < PAGE_BYTES:
+                valid = max(valid, 0)
+                self.ram.zero((pfn << PAGE_SHIFT) + valid, PAGE_BYTES - valid)
+            file.pages[index] = pfn
+        file.recent = True
+        self.frames.give_up(spare, mapped=False)
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────
+
+    def fill(self, file: File, first: int, last: int, cover: tuple[int, int]) -> int:
+        """Make pages `first` to `last` writable and kept in memory; replies with the last that is.
+
+        New ones are zeroed but for the bytes in `cover` (start, end), which the caller writes.
+        May stop early where memory ends; ENOSPC if not even the first page is to be had.
+        """
+        pages = file.pages
+        backed = file.origin is not None
+        kept = file.dirty if backed else pages
+        wanted = [index for index in range(first, last + 1) if index not in kept]
+        if not wanted:
+            return last
+        room = self.frames.room(file.volume)
+        if len(wanted) > room:
+            last = wanted[room] - 1
+            if last < first:
+                raise PosixError(ENOSPC)
+            del wanted[room:]
+        if backed:
+            start, end = cover
+            for index in {first, last}:
+                whole = start <= index << PAGE_SHIFT and end >= (index + 1) << PAGE_SHIFT
+                if not whole:
+                    self.need(file, index, 1)
+        new = [index for index in wanted if not pages.get(index)]
+        self.frames.ensure(len(new))
+        self.frames.charge(file.volume, len(wanted))
+        self._take(file, new, cover)
+        if backed:
+            file.dirty.update(wanted)
+        return last
+
+    def _take(self, file: File, new: list[int], cover: tuple[int, int]) -> None:
+        start, end = cover
+        take, pages, zero = self.frames.take, file.pages, self.ram.zero
+        for index in new:
+            pages[index] = pfn = take()
+            if start > index << PAGE_SHIFT or end < (index + 1) << PAGE_SHIFT:
+                zero(pfn << PAGE_SHIFT, PAGE_BYTES)
+
+    def write(self, file: File, offset: int, extents: Sequence[Extent], length_bytes: int) -> int:
+        """pwrite(2) of `length_bytes`; replies with the bytes written, fewer where memory ends."""
+        length = self._sealed(file, offset, length_bytes)
+        end = offset + length
+        last = (end - 1) >> PAGE_SHIFT
+        reached = self.fill(file, offset >> PAGE_SHIFT, last, (offset, end))
+        if reached < last:
+            length = ((reached + 1) << PAGE_SHIFT) - offset
+        done = copy(self.ram, runs(file.pages, offset, length), extents)
+        self._written(file, offset + done)
+        return done
+
+    def write_bytes(self, file: File, offset: int, data: bytes) -> int:
+        """The same from a bytes object."""
+        length = self._sealed(file, offset, len(data))
+        last = (offset + length - 1) >> PAGE_SHIFT
+        reached = self.fill(file, offset >> PAGE_SHIFT, last, (offset, offset + length))
+        if reached < last:
+            length = ((reached + 1) << PAGE_SHIFT) - offset
+        view, done = self.ram.bytes, 0
+        for paddr, count in runs(file.pages, offset, length):
+            view[paddr : paddr + count] = data[done : done + count]
+            done += count
+        self._written(file, offset + done)
+        return done
+
+    def _sealed(self, file: File, offset: int, length: int) -> int:
+        if offset > SIZE_MAX - 1:
+            raise PosixError(EFBIG)
+        length = min(length, SIZE_MAX - offset)
+        if file.seals > 0:
+            if file.seals & (SEAL_WRITE | SEAL_FUTURE_WRITE):
+                raise PosixError(EPERM)
+            if file.seals & SEAL_GROW and offset + length > file.size:
+                length = file.size - offset
+                if length <= 0:
+                    raise PosixError(EPERM)
+        return length
+
+    def _written(self, file: File, end: int) -> None:
+        if end > file.size:
+            file.size = end
+        if file.mapped:
+            self.ram.ring(DOORBELL_CODE)

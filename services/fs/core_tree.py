@@ -1,0 +1,314 @@
+"""The tree of names: dentries, node numbers, volumes, and what may be forgotten.
+
+Node numbers are never reused, so a stale one is always the caller's fault. `paths` caches whole
+walks: (root node, base node, path, follow) → dentry, for walks that met no refusal. uid 0 may
+search every directory and has one cache; others have one each per `Cred`. An entry is good while
+its dentry is `linked`; whatever else may change where a path leads, or who may walk it, calls
+`paths_changed`.
+
+Dentries that came from a store are `clean`: they may be evicted, oldest first, while nothing
+holds them. What is in memory only is never evicted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bus.errors import KernelBug, MalformedRequest
+from services.fs.core_frames import Frames
+from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode
+from services.fs.core_volume import Volume
+
+if TYPE_CHECKING:
+    from services.fs.api import Cred
+
+PATHS_LIMIT = 16384
+NAMES_LIMIT = 65536
+
+PathKey = tuple[int, int, bytes, bool]
+
+
+class Tree:
+    """Everything that fs keeps but waiting callers."""
+
+    def __init__(self, memory_limit_pages: int, names_limit: int = NAMES_LIMIT) -> None:
+        self.nodes: dict[int, Dentry] = {}
+        self.frames = Frames(memory_limit_pages)
+        self.volumes: dict[int, Volume] = {}
+        self.root: Dentry
+        self.paths: dict[PathKey, Dentry] = {}
+        self.paths_of: dict[Cred, dict[PathKey, Dentry]] = {}
+        self.clean: dict[Dentry, None] = {}
+        self.names_limit = names_limit
+        self.names = 0
+        self.name_hits = 0
+        self.name_misses = 0
+        self.orphans: list[Inode] = []
+        """Inodes with a store that left memory and that their stores must be told of."""
+        self._next_node = 1
+        self._next_volume = 1
+
+    # ── nodes ───────────────────────────────────────────────────────────────────────────────
+
+    def dentry(self, node: int) -> Dentry:
+        """What a node number names; MalformedRequest where it names nothing."""
+        try:
+            return self.nodes[node]
+        except KeyError:
+            raise MalformedRequest(f"fs: no node {node}") from None
+
+    def inode(self, node: int) -> Inode:
+        """The inode behind a node number."""
+        inode = self.dentry(node).inode
+        if inode is None:
+            raise KernelBug(f"node {node} names nothing")
+        return inode
+
+    def hold(self, dentry: Dentry) -> int:
+        """One more reference; replies with the node number."""
+        if dentry.refs:
+            dentry.refs += 1
+            return dentry.node
+        dentry.refs = 1
+        dentry.node = node = self._next_node
+        self._next_node = node + 1
+        self.nodes[node] = dentry
+        return node
+
+    def release(self, node: int) -> None:
+        """One reference less."""
+        dentry = self.dentry(node)
+        dentry.refs -= 1
+        if not dentry.refs:
+            del self.nodes[node]
+            inode = dentry.inode
+            if inode is not None and inode.__class__ is File:
+                self._unused(inode)
+            if not dentry.linked:
+                self._let_go(dentry)
+
+    def nodes_of(self, inode: Inode) -> list[int]:
+        """The numbers under which others know an inode."""
+        return [dentry.node for dentry in inode.dentries if dentry.refs]
+
+    def _unused(self, file: Inode) -> None:
+        if isinstance(file, File) and file.mapped and not self.nodes_of(file):
+            file.mapped.clear()
+
+    # ── names ───────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, parent: Dentry, name: bytes, inode: Inode | None) -> Dentry:
+        """Put a name into a directory, in place of a negative entry if there is one."""
+        directory = parent.inode
+        if not isinstance(directory, Directory):
+            raise KernelBug(f"{parent!r} is no directory")
+        dentry = Dentry(name, parent, inode)
+        old = directory.children.get(name)
+        if old is None:
+            self.names += 1
+        elif old.inode is None:
+            dentry.hides = old.hides
+            self._unlink_entry(old)
+        else:
+            raise KernelBug(f"{name!r} is in {parent!r} already")
+        directory.children[name] = dentry
+        if inode is not None:
+            inode.dentries.append(dentry)
+        return dentry
+
+    def detach(self, dentry: Dentry) -> None:
+        """Take a name out of its directory, leaving a whiteout where the store has it too."""
+        parent, inode = dentry.parent, dentry.inode
+        if parent is None or inode is None or not isinstance(parent.inode, Directory):
+            raise KernelBug(f"{dentry!r} cannot be removed")
+        children = parent.inode.children
+        if dentry.hides:
+            children[dentry.name] = self._absence(dentry.name, parent)
+        else:
+            del children[dentry.name]
+            self.names -= 1
+        self._unlink_entry(dentry)
+        if inode.__class__ is not File:
+            self.paths_changed()
+        if not dentry.refs:
+            self._let_go(dentry)
+
+    def move(self, dentry: Dentry, parent: Dentry, name: bytes) -> None:
+        """Give a dentry another place; what is there must be a negative entry or nothing."""
+        old_parent, directory = dentry.parent, parent.inode
+        if old_parent is None or not isinstance(old_parent.inode, Directory):
+            raise KernelBug(f"{dentry!r} cannot be moved")
+        if not isinstance(directory, Directory):
+            raise KernelBug(f"{parent!r} is no directory")
+        source = old_parent.inode.children
+        if dentry.hides:
+            source[dentry.name] = self._absence(dentry.name, old_parent)
+        else:
+            del source[dentry.name]
+            self.names -= 1
+        self._put(dentry, parent, directory, name)
+        self.clean.pop(dentry, None)
+        self.paths_changed()
+
+    def exchange(self, one: Dentry, other: Dentry) -> None:
+        """Two dentries swap places."""
+        first, second = one.parent, other.parent
+        if first is None or second is None:
+            raise KernelBug("roots cannot be exchanged")
+        for dentry, directory, name, hides in (
+            (one, second, other.name, other.hides),
+            (other, first, one.name, one.hides),
+        ):
+            if not isinstance(directory.inode, Directory):
+                raise KernelBug(f"{directory!r} is no directory")
+            dentry.parent, dentry.name, dentry.hides = directory, name, hides
+            directory.inode.children[name] = dentry
+            self.clean.pop(dentry, None)
+        self.paths_changed()
+
+    def _put(self, dentry: Dentry, parent: Dentry, directory: Directory, name: bytes) -> None:
+        old = directory.children.get(name)
+        if old is None:
+            self.names += 1
+            dentry.hides = False
+        else:
+            if old.inode is not None:
+                raise KernelBug(f"{name!r} is in the way of {dentry!r}")
+            dentry.hides = old.hides
+            self._unlink_entry(old)
+        dentry.name, dentry.parent = name, parent
+        directory.children[name] = dentry
+
+    def _absence(self, name: bytes, parent: Dentry) -> Dentry:
+        whiteout = Dentry(name, parent, None)
+        whiteout.hides = whiteout.secret = True
+        return whiteout
+
+    def _unlink_entry(self, dentry: Dentry) -> None:
+        dentry.linked = False
+        self.clean.pop(dentry, None)
+
+    def remember(self, parent: Dentry, name: bytes, inode: Inode | None) -> None:
+        """What a store said about a name; nothing if the name has come up meanwhile."""
+        directory = parent.inode
+        if not isinstance(directory, Directory) or name in directory.children:
+            if inode is not None and not inode.dentries:
+                self._drop(inode)
+            return
+        dentry = self.attach(parent, name, inode)
+        dentry.hides = inode is not None
+        self.clean[dentry] = None
+        if self.names > self.names_limit:
+            self.evict_names(self.names_limit // 8, spare=dentry)
+
+    def resize(self, directory: Inode, entries: int, now_ns: int) -> None:
+        """A directory got `entries` more names (fewer where negative)."""
+        directory.modify(now_ns)
+        if directory.volume.store is None:
+            directory.size += entries * DIRENT_BYTES
+
+    # ── forgetting ──────────────────────────────────────────────────────────────────────────
+
+    def paths_changed(self) -> None:
+        """No whole path that was walked before can be trusted."""
+        if self.paths:
+            self.paths.clear()
+        if self.paths_of:
+            self.paths_of.clear()
+
+    def evict_names(self, count: int, spare: Dentry | None = None) -> int:
+        """Forget up to `count` names that a store can give again; replies with how many went."""
+        gone = 0
+        for dentry in list(self.clean)[: 4 * count]:
+            if gone >= count:
+                break
+            del self.clean[dentry]
+            if dentry is spare or not self._evictable(dentry):
+                self.clean[dentry] = None
+                continue
+            self._evict(dentry)
+            gone += 1
+        if gone:
+            self.paths_changed()
+        return gone
+
+    def _evictable(self, dentry: Dentry) -> bool:
+        if dentry.refs or dentry.mounted is not None or dentry.secret:
+            return False
+        inode = dentry.inode
+        if inode is None:
+            return True
+        if inode.held or len(inode.dentries) > 1:
+            return False
+        if isinstance(inode, Directory):
+            return not inode.children
+        return not isinstance(inode, File) or not inode.dirty
+
+    def _evict(self, dentry: Dentry) -> None:
+        parent = dentry.parent
+        if parent is None or not isinstance(parent.inode, Directory):
+            raise KernelBug(f"{dentry!r} is in the cache without a directory")
+        del parent.inode.children[dentry.name]
+        self.names -= 1
+        dentry.linked = False
+        self._let_go(dentry)
+
+    def _let_go(self, dentry: Dentry) -> None:
+        """Neither linked nor referenced: break the cycle, and drop the inode with its last."""
+        inode = dentry.inode
+        if inode is not None:
+            inode.dentries.remove(dentry)
+            if not inode.dentries:
+                self._drop(inode)
+        dentry.inode = None
+
+    def _drop(self, inode: Inode) -> None:
+        volume = inode.volume
+        if inode in volume.keys:
+            if inode.nlink and inode.held:
+                return  # another name of it is still in the store
+            del volume.known[volume.keys.pop(inode)]
+        if isinstance(inode, File):
+            self.drop_pages(inode)
+        elif isinstance(inode, Directory):
+            self._drop_absences(inode)
+        if inode.origin is not None:
+            self.orphans.append(inode)
+
+    def _drop_absences(self, directory: Directory) -> None:
+        for child in directory.children.values():
+            if child.inode is not None:
+                raise KernelBug(f"{directory!r} is dropped with {child!r} in it")
+            self._unlink_entry(child)
+        self.names -= len(directory.children)
+        directory.children.clear()
+
+    def drop_pages(self, file: File) -> None:
+        """Every page of a file leaves the cache."""
+        kept = len(file.dirty) if file.origin is not None else len(file.pages)
+        self.frames.charge(file.volume, -kept)
+        self.frames.give_up([pfn for pfn in file.pages.values() if pfn], bool(file.mapped))
+        file.pages.clear()
+        file.dirty.clear()
+
+    # ── volumes ─────────────────────────────────────────────────────────────────────────────
+
+    def new_volume(self, kind: str, source: bytes, options: str) -> Volume:
+        """A volume that is not mounted yet and has no root."""
+        number = self._next_volume
+        self._next_volume = number + 1
+        return Volume(number, kind, source, options)
+
+    def mount(self, volume: Volume, root: Inode, covers: Dentry | None) -> None:
+        """Put a volume's root over a dentry; without one it becomes the root of all."""
+        top = volume.root = Dentry(b"", None, root)
+        root.dentries.append(top)
+        self.names += 1
+        volume.covers = covers
+        if covers is None:
+            self.root = top
+        else:
+            covers.mounted = top
+            self.hold(covers)
+        self.volumes[volume.id] = volume
+        self.paths_changed()

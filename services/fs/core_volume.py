@@ -1,0 +1,151 @@
+"""Volumes: one mounted file system each, and the seam to what backs it.
+
+A volume is mounted in exactly one place. `store` is None for tmpfs; a store that `forwards` gets
+every change before memory does (a read-write bind; a disk's file system fits here), one that does
+not is only read and all changes stay in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.drivers.ram.api import Extent
+    from services.fs.api import StatFsReply
+    from services.fs.core_inode import Dentry, Directory, File, Inode, Link
+
+ANONYMOUS_MAJOR_DEV = 0
+NEW_INO = 0x7FFF << 48
+"""Inode numbers made here for files that a backed volume did not have."""
+
+TMPFS_MAGIC = 0x01021994
+OVERLAY_MAGIC = 0x794C7630
+V9FS_MAGIC = 0x01021997
+
+
+class Store(Protocol):
+    """What a volume's files come from. Every method may raise PosixError."""
+
+    forwards: bool
+    """Whether changes go to the store: then the methods below the line are called."""
+
+    async def top(self, volume: Volume) -> Inode:
+        """The root's inode."""
+
+    async def lookup(self, directory: Directory, name: bytes) -> Inode | None:
+        """A fresh inode (or the one already known for a hard link) for a name, None if absent."""
+
+    async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
+        """All names, in an order that only the content decides, with (ino, DT_* kind)."""
+
+    async def target(self, link: Link) -> bytes:
+        """Where a symbolic link points."""
+
+    async def ready(self, file: File, write: bool) -> None:
+        """The file is being opened: find out now whether its content can be had."""
+
+    async def fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """Read content into RAM; short only at the end of what the store has."""
+
+    async def space(self) -> StatFsReply | None:
+        """statfs(2), if it is the store that knows."""
+
+    async def forget(self, inodes: Sequence[Inode]) -> None:
+        """These inodes have left memory."""
+
+    # ── only where it forwards ──────────────────────────────────────────────────────────────
+
+    async def refresh(self, inode: Inode) -> None:
+        """Take the attributes from the store again."""
+
+    async def make(self, directory: Dentry, name: bytes, mode: int, uid: int, gid: int) -> None:
+        """A new file, directory, FIFO or socket."""
+
+    async def make_link(self, directory: Dentry, name: bytes, old: Dentry) -> None:
+        """A second name."""
+
+    async def make_symlink(
+        self, directory: Dentry, name: bytes, target: bytes, uid: int, gid: int
+    ) -> None:
+        """A symbolic link."""
+
+    async def remove(self, dentry: Dentry) -> None:
+        """unlink(2) or rmdir(2), by what it is."""
+
+    async def move(self, old: Dentry, directory: Dentry, name: bytes, flags: int) -> None:
+        """renameat2(2)."""
+
+    async def set_attr(
+        self,
+        inode: Inode,
+        mode: int | None,
+        uid: int | None,
+        gid: int | None,
+        atime_ns: int | None,
+        mtime_ns: int | None,
+    ) -> None:
+        """chmod(2), chown(2), utimensat(2)."""
+
+    async def write(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """Write content from RAM; replies with the bytes written."""
+
+    async def truncate(self, file: File, length_bytes: int) -> None:
+        """ftruncate(2)."""
+
+    async def sync(self, file: File, data_only: bool) -> None:
+        """fsync(2)."""
+
+
+class Volume:
+    """A mounted file system."""
+
+    __slots__ = (
+        "covers",
+        "dev",
+        "foreign",
+        "id",
+        "keys",
+        "kind",
+        "known",
+        "limit_pages",
+        "next_ino",
+        "no_exec",
+        "options",
+        "read_only",
+        "root",
+        "source",
+        "store",
+        "used_pages",
+    )
+
+    def __init__(self, number: int, kind: str, source: bytes, options: str) -> None:
+        self.id = number
+        self.kind = kind
+        self.source = source
+        self.options = options
+        self.dev = number
+        """Major 0, minor the volume's number, as Linux numbers file systems without a device."""
+        self.read_only = False
+        self.no_exec = False
+        self.foreign: str | None = None
+        """Who serves it, where that is not this service."""
+        self.store: Store | None = None
+        self.root: Dentry
+        self.covers: Dentry | None = None
+        """The directory (or file) that it is mounted on; None for the root volume."""
+        self.next_ino = 1
+        self.limit_pages: int | None = None
+        self.used_pages = 0
+        """Pages that only memory has."""
+        self.known: dict[object, Inode] = {}
+        """Inodes with several names in the store, by the store's own key."""
+        self.keys: dict[Inode, object] = {}
+        """The inverse of `known`."""
+
+    def new_ino(self) -> int:
+        """A number for a file that is made here."""
+        number = self.next_ino
+        self.next_ino += 1
+        return number if self.store is None else NEW_INO | number

@@ -1,0 +1,245 @@
+"""Path resolution: path_resolution(7), symlink(7), in the guest's name space.
+
+`find` walks to what a path names; `place` to the directory of its last component. Both reply
+`Foreign` where the walk enters a volume that is served elsewhere. They raise NeedName and
+NeedTarget (core_need) where a store must be asked first.
+
+A walk that leads through directories that are all in memory costs about 1 µs a component; whole
+walks are remembered in `Tree.paths`.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
+from typing import TYPE_CHECKING
+
+import attrs
+
+from bus.errors import PosixError
+from services.fs.api import Foreign
+from services.fs.core_access import EXECUTE, allowed
+from services.fs.core_inode import Dentry, Directory, Link
+from services.fs.core_need import NeedName, NeedTarget
+from services.fs.core_tree import PATHS_LIMIT
+
+if TYPE_CHECKING:
+    from services.fs.api import At, Cred
+    from services.fs.core_tree import PathKey, Tree
+
+NAME_MAX = 255
+PATH_MAX = 4096
+LINKS_MAX = 40
+
+
+@attrs.frozen
+class Place:
+    """The last component of a path: `name` in `parent`, which may be searched.
+
+    `name` is b"" where the path is the root itself, or may be b"." or b"..".
+    """
+
+    parent: Dentry
+    name: bytes
+    slash: bool
+    """The path ended in a slash: only a directory will do."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a name that can come and go."""
+        return self.name not in (b"", b".", b"..")
+
+
+def entry(tree: Tree, parent: Dentry, name: bytes) -> Dentry | None:
+    """The dentry of a name, not looking under mounts; None where there is no such name."""
+    directory = parent.inode
+    if not isinstance(directory, Directory):
+        raise PosixError(ENOTDIR)
+    child = directory.children.get(name)
+    if child is not None:
+        tree.name_hits += 1
+        return child if child.inode is not None else None
+    if len(name) > NAME_MAX:
+        raise PosixError(ENAMETOOLONG)
+    if directory.origin is None or not parent.linked:
+        return None
+    if directory.listed is not None and name not in directory.listed:
+        return None
+    tree.name_misses += 1
+    raise NeedName(parent, name)
+
+
+class Walk:
+    """One resolution under way: where it is (`here`) and what is left (`todo`, last first)."""
+
+    __slots__ = ("cred", "here", "links", "root", "slash", "todo", "tree")
+
+    def __init__(self, tree: Tree, at: At, path: bytes, cred: Cred) -> None:
+        if not path:
+            raise PosixError(ENOENT)
+        if len(path) >= PATH_MAX:
+            raise PosixError(ENAMETOOLONG)
+        self.tree = tree
+        self.cred = cred
+        self.root = tree.dentry(at.root)
+        self.here = tree.dentry(at.base)
+        self.links = 0
+        self.slash = False
+        self.todo: list[bytes] = []
+        self._push(path)
+
+    def _push(self, path: bytes) -> None:
+        if path[0] == 0x2F:
+            self.here = self.root
+        if not self.todo:
+            self.slash = self.slash or path[-1] == 0x2F
+        parts = [part for part in path.split(b"/") if part]
+        parts.reverse()
+        self.todo += parts
+
+    def follow(self, link: Link) -> None:
+        """Go on with a symbolic link's target; `here` is the directory that it is in."""
+        self.links += 1
+        if self.links > LINKS_MAX:
+            raise PosixError(ELOOP)
+        target = link.target
+        if target is None:
+            raise NeedTarget(link)
+        if not target:
+            raise PosixError(ENOENT)
+        self._push(target)
+
+    def up(self) -> None:
+        """`..`: not above the root, and out of volumes at their tops."""
+        here = self.here
+        while here is not self.root:
+            if here.parent is not None:
+                here = here.parent
+                break
+            covers = here.inode.volume.covers if here.inode is not None else None
+            if covers is None:
+                break
+            here = covers
+        self.here = here
+
+    def foreign(self) -> Foreign | None:
+        """Whether `here` is served elsewhere; leading `.` and `..` are still walked here."""
+        inode = self.here.inode
+        if inode is None or inode.volume.foreign is None:
+            return None
+        todo = self.todo
+        while todo and todo[-1] in (b".", b".."):
+            if todo.pop() == b"..":
+                self.up()
+                return None
+        rest = b"/".join(reversed(todo)) + (b"/" if self.slash and todo else b"")
+        return Foreign(inode.volume.foreign, rest, path_of(self.here, self.root))
+
+    def run(self, keep: int, follow: bool) -> Foreign | None:
+        """Walk until `keep` components are left; a link as the last is followed if asked."""
+        todo = self.todo
+        while True:
+            inode = self.here.inode
+            if inode is not None and inode.volume.foreign is not None:
+                foreign = self.foreign()
+                if foreign is not None:
+                    return foreign
+                continue
+            if len(todo) <= keep:
+                return None
+            if not isinstance(inode, Directory):
+                raise PosixError(ENOTDIR)
+            if not allowed(inode, EXECUTE, self.cred):
+                raise PosixError(EACCES)
+            name = todo.pop()
+            if name == b".":
+                continue
+            if name == b"..":
+                self.up()
+                continue
+            child = entry(self.tree, self.here, name)
+            if child is None:
+                raise PosixError(ENOENT)
+            self.enter(child, follow)
+
+    def enter(self, child: Dentry, follow: bool) -> None:
+        """Step to an entry of `here`: through a link, under a mount."""
+        while child.mounted is not None:
+            child = child.mounted
+        inode = child.inode
+        if isinstance(inode, Link) and (follow or self.slash or self.todo):
+            self.follow(inode)
+        else:
+            self.here = child
+
+
+def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | Foreign:
+    """What a path names, from the path cache where it can be."""
+    if cred.uid == 0:
+        paths = tree.paths
+    else:
+        known = tree.paths_of.get(cred)
+        if known is None:
+            if len(tree.paths_of) > 64:
+                tree.paths_of.clear()
+            known = tree.paths_of[cred] = {}
+        paths = known
+    key: PathKey = (at.root, at.base, path, follow)
+    found = paths.get(key)
+    if found is not None and found.linked:
+        tree.name_hits += 1
+        return found
+    walk = Walk(tree, at, path, cred)
+    foreign = walk.run(0, follow)
+    if foreign is not None:
+        return foreign
+    here = walk.here
+    if walk.slash and not isinstance(here.inode, Directory):
+        raise PosixError(ENOTDIR)
+    if here.linked:
+        if len(paths) >= PATHS_LIMIT:
+            paths.clear()
+        paths[key] = here
+    return here
+
+
+def place(tree: Tree, at: At, path: bytes, cred: Cred) -> Place | Foreign:
+    """The directory that the last component of a path is in, and that component."""
+    walk = Walk(tree, at, path, cred)
+    foreign = walk.run(1, follow=True)
+    return foreign if foreign is not None else placed(walk)
+
+
+def placed(walk: Walk) -> Place:
+    """Where a walk that kept its last component has arrived."""
+    here = walk.here
+    if walk.todo:
+        if not isinstance(here.inode, Directory):
+            raise PosixError(ENOTDIR)
+        if not allowed(here.inode, EXECUTE, walk.cred):
+            raise PosixError(EACCES)
+    return Place(here, walk.todo[0] if walk.todo else b"", walk.slash)
+
+
+def path_of(dentry: Dentry, root: Dentry) -> bytes:
+    """The path from `root`, marked as proc(5) and getcwd(2) do."""
+    names: list[bytes] = []
+    deleted = not dentry.linked
+    here = dentry
+    reachable = True
+    while here is not root:
+        if here.parent is not None:
+            names.append(here.name)
+            here = here.parent
+            continue
+        covers = here.inode.volume.covers if here.inode is not None else None
+        if covers is None:
+            reachable = here is root
+            if here.name:
+                names.append(here.name)
+                reachable = True
+            break
+        here = covers
+    path = b"/" + b"/".join(reversed(names))
+    if deleted:
+        path += b" (deleted)"
+    return path if reachable else b"(unreachable)" + path

@@ -1,0 +1,144 @@
+"""Open files and directories of the file system."""
+
+from __future__ import annotations
+
+from errno import EBADF, EINVAL, EISDIR, ENOTDIR, EOVERFLOW
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.fs.api import (
+    APPEND,
+    Attr,
+    DirEntry,
+    DropLocks,
+    PathOf,
+    Read,
+    ReadDir,
+    Release,
+    SeekData,
+    StatNode,
+    Write,
+)
+from services.proc.abi import O_APPEND, O_PATH, RLIM_INFINITY, RLIMIT_FSIZE, S_IFDIR, S_IFMT
+from services.proc.descriptors import OpenFile
+
+if TYPE_CHECKING:
+    from bus.core import Port
+    from services.drivers.ram.api import Extent
+    from services.proc.task import Thread
+
+OFFSET_MAX = (1 << 63) - 1
+
+
+class FsFile(OpenFile):
+    """A regular file, directory or symbolic link (O_PATH); owns one reference to its node."""
+
+    __slots__ = ("_fs", "_node", "flocked", "listing", "mode")
+    kind = "file"
+    seekable = True
+
+    def __init__(self, fs: Port, node: int, mode: int, flags: int) -> None:
+        super().__init__(flags)
+        self._fs = fs
+        self._node = node
+        self.mode = mode
+        self.flocked = False
+        self.listing: list[DirEntry] = []
+        """Entries fetched ahead of `offset` (a directory's cookie)."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return self.mode & S_IFMT == S_IFDIR
+
+    async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
+        """read(2), pread(2)."""
+        if self.mode & S_IFMT == S_IFDIR:
+            raise PosixError(EISDIR)
+        at = self.offset if offset is None else offset
+        count = await self._fs.call(Read(self._node, at, extents))
+        if offset is None:
+            self.offset = at + count
+        return count
+
+    async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
+        """write(2), pwrite(2); O_APPEND wins over both offsets, as on Linux."""
+        at = self.offset if offset is None else offset
+        if self.flags & O_APPEND:
+            at = APPEND
+        limit = thread.process.limits[RLIMIT_FSIZE][0]
+        written = await self._fs.call(
+            Write(
+                self._node,
+                at,
+                extents,
+                thread.process.credentials.cred,
+                None if limit == RLIM_INFINITY else limit,
+            )
+        )
+        if offset is None:
+            self.offset = written.end
+        return written.count
+
+    async def seek(self, thread: Thread, offset: int, whence: int) -> int:
+        """lseek(2)."""
+        if whence == 0:
+            target = offset
+        elif whence == 1:
+            target = self.offset + offset
+        elif whence == 2:
+            target = (await self._fs.call(StatNode(self._node))).size + offset
+        elif whence in (3, 4):
+            if offset < 0:
+                raise PosixError(6)  # ENXIO
+            target = await self._fs.call(SeekData(self._node, offset, whence == 4))
+        else:
+            raise PosixError(EINVAL)
+        if target < 0:
+            raise PosixError(EINVAL)
+        if target > OFFSET_MAX:
+            raise PosixError(EOVERFLOW)
+        if target != self.offset:
+            self.listing = []
+        self.offset = target
+        return target
+
+    async def stat(self, thread: Thread) -> Attr:
+        """fstat(2)."""
+        return await self._fs.call(StatNode(self._node))
+
+    async def entries(self, count: int) -> list[DirEntry]:
+        """Directory entries from `offset` on, without moving it; [] at the end."""
+        if not self.is_directory:
+            raise PosixError(ENOTDIR)
+        if self.flags & O_PATH:
+            raise PosixError(EBADF)
+        if not self.listing:
+            self.listing = list(await self._fs.call(ReadDir(self._node, self.offset, count)))
+        return self.listing
+
+    def take_entries(self, count: int) -> None:
+        """Move `offset` behind the first `count` entries that `entries` gave."""
+        if count:
+            self.offset = self.listing[count - 1].cookie
+            del self.listing[:count]
+
+    def node(self) -> int:
+        """The fs node."""
+        return self._node
+
+    def directory(self) -> int:
+        """The node, if it is a directory."""
+        if not self.is_directory:
+            raise PosixError(ENOTDIR)
+        return self._node
+
+    async def closed(self, thread: Thread | None) -> None:
+        """Drop flock(2) locks and the reference."""
+        if self.flocked:
+            await self._fs.call(DropLocks(self._node, f"file {id(self)}"))
+        await self._fs.call(Release(self._node))
+
+    async def path(self) -> bytes:
+        """The path as fs has it now."""
+        return await self._fs.call(PathOf(self._node, 0))

@@ -1,0 +1,91 @@
+"""What all rooms of proc share: ports to other services, the process table, counters.
+
+There is no "current process" here but one: `current` is the thread whose registers are loaded
+while the core runs, and may be read only inside a trap, before any await.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.proc.park import Timers, WaitQueue
+from services.proc.signals.core import bit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from bus.admission import Admission
+    from bus.core import Bus
+    from services.drivers.cpu.api import Core
+    from services.drivers.ram.api import Ram
+    from services.proc.signals.core import SigInfo
+    from services.proc.table import Call
+    from services.proc.task import Process, Thread
+
+PID_MAX = 4_194_304
+
+
+class Kernel:
+    """See the module's docstring."""
+
+    def __init__(self, bus: Bus, ram: Ram, core: Core, admission: Admission) -> None:
+        self.bus = bus
+        self.ram = ram
+        self.core = core
+        self.admission = admission
+        self.vm = bus.port("proc", "vm")
+        self.fs = bus.port("proc", "fs")
+        self.clock = bus.port("proc", "clock")
+        self.entropy = bus.port("proc", "entropy")
+        self.console = bus.port("proc", "console")
+        self.timers = Timers(self.clock)
+        self.processes: dict[int, Process] = {}
+        self.threads: dict[int, Thread] = {}
+        self.current: Thread | None = None
+        self.nursery: trio.Nursery | None = None
+        self.init: Process | None = None
+        self.main: Process | None = None
+        self.all_gone = WaitQueue()
+        self.last_pid = 0
+        self.call_counts: list[int] = []
+        """How often each system call was made, by number."""
+        self.unknown_calls: dict[int, int] = {}
+        self.fault_count = 0
+        self.switch_count = 0
+        self.fork_count = 0
+        self.slow_path: Callable[[Thread, Call, tuple[int, ...]], Any] | None = None
+        """Set while system calls are traced or injected: every call then goes through it."""
+        self.observe_signal: Callable[[Thread, SigInfo], None] | None = None
+        self.observe_exit: Callable[[Process], None] | None = None
+        self.log: Callable[[str], None] = print
+        self.boot_realtime_ns = 0
+        self.hostname = b"hardtack"
+        self.futexes: dict[Any, Any] = {}
+        self.run_init_done: WaitQueue = WaitQueue()
+        self.terminals: dict[int, Any] = {}
+        self.extra: dict[str, Any] = {}
+
+    def new_pid(self) -> int:
+        """A number that is neither a process, a thread, a group nor a session."""
+        pid = self.last_pid
+        while True:
+            pid = pid + 1 if pid < PID_MAX else 300
+            if pid not in self.threads and pid not in self.processes:
+                self.last_pid = pid
+                return pid
+
+    @staticmethod
+    def interrupts(thread: Thread) -> bool:
+        """Whether a waiting call of `thread` has to end now."""
+        if thread.killed:
+            return True
+        return bool((thread.pending.mask | thread.process.pending.mask) & ~thread.blocked)
+
+    def group(self, pgid: int) -> list[Process]:
+        """The live processes of a group."""
+        return [p for p in self.processes.values() if p.pgid == pgid and not p.zombie]
+
+
+__all__ = ["Kernel", "bit"]

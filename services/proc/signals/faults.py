@@ -1,0 +1,52 @@
+"""Processor exceptions as signals (the kernel's traps.c, in effect; sigaction(2), si_code)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from services.drivers.cpu import api as cpu
+from services.proc.abi import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP
+from services.proc.signals import send
+from services.proc.signals.core import SigInfo
+
+if TYPE_CHECKING:
+    from services.proc.task import Thread
+
+FPE_INTDIV, FPE_FLTINV, ILL_ILLOPN, TRAP_BRKPT, TRAP_TRACE, BUS_ADRALN = 1, 7, 2, 1, 2, 1
+
+_BY_VECTOR: dict[int, tuple[int, int, bool]] = {
+    cpu.DIVIDE: (SIGFPE, FPE_INTDIV, True),
+    cpu.DEBUG: (SIGTRAP, TRAP_TRACE, True),
+    cpu.BREAKPOINT: (SIGTRAP, SI_KERNEL, False),
+    cpu.INVALID_OPCODE: (SIGILL, ILL_ILLOPN, True),
+    cpu.X87: (SIGFPE, FPE_FLTINV, True),
+    cpu.SIMD: (SIGFPE, FPE_FLTINV, True),
+    cpu.ALIGNMENT: (SIGBUS, BUS_ADRALN, True),
+}
+"""Vector: signal, si_code, whether si_addr is the instruction. All others are SIGSEGV."""
+
+
+def memory(thread: Thread, vaddr: int, signal: int, code: int) -> None:
+    """A bad access: SIGSEGV or SIGBUS at `vaddr`."""
+    assert signal in (SIGSEGV, SIGBUS)
+    if vaddr >> 47 and (vaddr >> 47) != 0x1FFFF:  # non-canonical: #GP, which tells no address
+        vaddr, code = 0, SI_KERNEL
+    send.force(thread, SigInfo(signal, code, 0, struct.pack("<Q", vaddr)))
+
+
+def exception(thread: Thread, vector: int) -> None:
+    """An exception other than a page fault."""
+    signal, code, at_instruction = _BY_VECTOR.get(vector, (SIGSEGV, SI_KERNEL, False))
+    address = thread.kernel.core.read_rip() if at_instruction else 0
+    send.force(thread, SigInfo(signal, code, 0, struct.pack("<Q", address)))
+
+
+def out_of_memory(thread: Thread, vaddr: int) -> None:
+    """No frame for a page that the program touched: it is killed, and the log says why."""
+    process = thread.process
+    thread.kernel.log(
+        f"hardtack: out of RAM: pid {process.pid} ({process.comm.decode(errors='replace')}) "
+        f"touched {vaddr:#x} and was killed (more with --ram)"
+    )
+    send.force(thread, SigInfo(SIGKILL, SI_KERNEL))

@@ -1,0 +1,115 @@
+"""A process's address space as proc holds it, and access to its memory.
+
+The page tables are vm's; proc keeps the number, the CR3 value and a count of the processes that
+share it (vfork, CLONE_VM). Copies to and from user memory go through the page tables with the
+program's own rights; a page that is not there is faulted in first, as the hardware would do.
+"""
+
+from __future__ import annotations
+
+from errno import EFAULT, ENOMEM
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.fs.api import Pages, Release, Retain
+from services.vm.api import (
+    DestroySpace,
+    Fault,
+    InstallPages,
+    NeedPages,
+    NoMemory,
+    PageMiss,
+    Resolved,
+    UserMemory,
+    Violation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bus.core import Port
+    from services.drivers.ram.api import Extent, Ram
+
+__all__ = ["AddressSpace"]
+
+
+class AddressSpace:
+    """One address space; `users` counts the processes that live in it."""
+
+    __slots__ = ("_fs", "_vm", "memory", "number", "ram", "root_paddr", "users")
+
+    def __init__(self, ram: Ram, vm: Port, fs: Port, number: int, root_paddr: int) -> None:
+        self.ram = ram
+        self._vm = vm
+        self._fs = fs
+        self.number = number
+        self.root_paddr = root_paddr
+        self.users = 1
+        self.memory = UserMemory(ram, root_paddr)
+
+    async def fault(self, vaddr: int, access: int) -> Violation | None:
+        """Serve a page fault; None when the access may be tried again."""
+        reply = await self._vm.call(Fault(self.number, vaddr, access))
+        while type(reply) is not Resolved:
+            if type(reply) is NeedPages:
+                pfns = await self._fs.call(
+                    Pages(reply.node, reply.first, reply.count, reply.for_write)
+                )
+                reply = await self._vm.call(InstallPages(self.number, reply, pfns, access))
+            elif type(reply) is Violation:
+                return reply
+            elif type(reply) is NoMemory:
+                raise PosixError(ENOMEM)
+        return None
+
+    async def _miss(self, miss: PageMiss) -> None:
+        if await self.fault(miss.vaddr, miss.access) is not None:
+            raise PosixError(EFAULT)
+
+    async def extents(self, vaddr: int, length_bytes: int, write: bool) -> list[Extent]:
+        """The physical runs behind a user buffer; EFAULT if any of it is not accessible."""
+        while True:
+            try:
+                return self.memory.extents(vaddr, length_bytes, write)
+            except PageMiss as miss:
+                await self._miss(miss)
+
+    async def read(self, vaddr: int, length_bytes: int) -> bytes:
+        """copy_from_user."""
+        while True:
+            try:
+                return self.memory.read_bytes(vaddr, length_bytes)
+            except PageMiss as miss:
+                await self._miss(miss)
+
+    async def write(self, vaddr: int, data: bytes) -> None:
+        """copy_to_user; on EFAULT an earlier page may have been written, as on Linux."""
+        while True:
+            try:
+                return self.memory.write_bytes(vaddr, data)
+            except PageMiss as miss:
+                await self._miss(miss)
+
+    async def cstr(self, vaddr: int, limit_bytes: int) -> bytes | None:
+        """A NUL-terminated string without its NUL; None if there is no NUL within the limit."""
+        while True:
+            try:
+                return self.memory.read_cstr(vaddr, limit_bytes)
+            except PageMiss as miss:
+                await self._miss(miss)
+
+    async def retain_files(self, nodes: Iterable[int]) -> None:
+        """Take a reference at fs for each node that the space came to refer to."""
+        for node in nodes:
+            await self._fs.call(Retain(node))
+
+    async def release_files(self, nodes: Iterable[int]) -> None:
+        """Drop the references of nodes that the space no longer refers to."""
+        for node in nodes:
+            await self._fs.call(Release(node))
+
+    async def leave(self) -> None:
+        """One user less; the last one destroys it."""
+        self.users -= 1
+        if self.users == 0:
+            await self.release_files(await self._vm.call(DestroySpace(self.number)))

@@ -1,0 +1,1 @@
+"""Tables of Linux x86-64 constants, as data."""

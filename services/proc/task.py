@@ -1,0 +1,344 @@
+"""Processes and threads: who they are and what they own.
+
+Written by their own task unless a field says otherwise. A `Process` is a thread group. What
+clone(2) can share stands in an object of its own with a count of users: `AddressSpace`,
+`DescriptorTable`, `Directories`, `Actions`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from services.fs.api import At, Cred
+from services.proc.abi import RLIM_INFINITY
+from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted, Parker, WaitQueue
+from services.proc.signals.core import Actions, Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine
+
+    from services.drivers.cpu.api import Context
+    from services.drivers.ram.api import Extent
+    from services.proc.descriptors import DescriptorTable, OpenFile
+    from services.proc.kernel import Kernel
+    from services.proc.space import AddressSpace
+
+T = TypeVar("T")
+
+DEFAULT_LIMITS: tuple[tuple[int, int], ...] = (
+    (RLIM_INFINITY, RLIM_INFINITY),  # CPU
+    (RLIM_INFINITY, RLIM_INFINITY),  # FSIZE
+    (RLIM_INFINITY, RLIM_INFINITY),  # DATA
+    (8 << 20, RLIM_INFINITY),  # STACK
+    (0, RLIM_INFINITY),  # CORE
+    (RLIM_INFINITY, RLIM_INFINITY),  # RSS
+    (32768, 32768),  # NPROC
+    (1024, 1048576),  # NOFILE
+    (8 << 20, 8 << 20),  # MEMLOCK
+    (RLIM_INFINITY, RLIM_INFINITY),  # AS
+    (RLIM_INFINITY, RLIM_INFINITY),  # LOCKS
+    (32768, 32768),  # SIGPENDING
+    (819200, 819200),  # MSGQUEUE
+    (0, 0),  # NICE
+    (0, 0),  # RTPRIO
+    (RLIM_INFINITY, RLIM_INFINITY),  # RTTIME
+)
+
+
+class Directories:
+    """Root, current directory (fs nodes) and umask; CLONE_FS shares it."""
+
+    __slots__ = ("at", "cwd", "cwd_foreign", "root", "umask", "users")
+
+    def __init__(self, root: int, cwd: int, umask: int) -> None:
+        self.root = root
+        self.cwd = cwd
+        self.cwd_foreign: bytes | None = None
+        """Set while the current directory is in /proc: its path below the mount."""
+        self.umask = umask
+        self.users = 1
+        self.at = At(root, cwd)
+
+    def move(self, cwd: int) -> None:
+        """chdir(2); the references are the caller's business."""
+        self.cwd = cwd
+        self.at = At(self.root, cwd)
+
+
+class Credentials:
+    """Real, effective, saved and file-system ids (credentials(7)); replaced, never changed."""
+
+    __slots__ = ("cred", "egid", "euid", "fsgid", "fsuid", "groups", "rgid", "ruid", "sgid", "suid")
+
+    def __init__(self, uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
+        self.ruid = self.euid = self.suid = self.fsuid = uid
+        self.rgid = self.egid = self.sgid = self.fsgid = gid
+        self.groups = groups
+        self.cred = Cred(uid, gid, frozenset(groups))
+
+    def changed(self, **ids: Any) -> Credentials:
+        """A copy with some ids replaced; the file-system ids follow the effective ones."""
+        twin = Credentials(0, 0)
+        for name in ("ruid", "euid", "suid", "rgid", "egid", "sgid", "groups"):
+            setattr(twin, name, ids.get(name, getattr(self, name)))
+        twin.fsuid = ids.get("fsuid", ids.get("euid", self.fsuid))
+        twin.fsgid = ids.get("fsgid", ids.get("egid", self.fsgid))
+        twin.cred = Cred(twin.fsuid, twin.fsgid, frozenset(twin.groups))
+        return twin
+
+
+class Session:
+    """A session and its controlling terminal (credentials(7), tty_ioctl(4))."""
+
+    __slots__ = ("sid", "terminal")
+
+    def __init__(self, sid: int) -> None:
+        self.sid = sid
+        self.terminal: Any = None
+
+
+class Process:
+    """A thread group."""
+
+    __slots__ = (
+        "actions",
+        "alarm",
+        "argv_range",
+        "auxv",
+        "child_wait",
+        "children",
+        "comm",
+        "credentials",
+        "death_signal",
+        "descriptors",
+        "directories",
+        "dumpable",
+        "env_range",
+        "exe",
+        "exe_path",
+        "execed",
+        "exit_signal",
+        "exit_status",
+        "exiting",
+        "itimers",
+        "kernel",
+        "limits",
+        "next_timer",
+        "nice",
+        "parent",
+        "pending",
+        "pgid",
+        "pid",
+        "reaped_usage",
+        "session",
+        "space",
+        "start_ns",
+        "stopped",
+        "stop_report",
+        "subreaper",
+        "system_ns",
+        "threads",
+        "timers",
+        "user_ns",
+        "vfork_done",
+        "zombie",
+    )
+
+    def __init__(self, kernel: Kernel, pid: int, parent: Process | None) -> None:
+        self.kernel = kernel
+        self.pid = pid
+        self.parent = parent
+        self.children: dict[int, Process] = {}
+        self.threads: dict[int, Thread] = {}
+        self.child_wait = WaitQueue()
+        self.vfork_done: WaitQueue | None = None
+        self.pgid = parent.pgid if parent else pid
+        self.session = parent.session if parent else Session(pid)
+        self.space: AddressSpace | None = None
+        self.descriptors: DescriptorTable | None = None
+        self.directories: Directories | None = None
+        self.credentials = parent.credentials if parent else Credentials(0, 0)
+        self.actions = Actions()
+        self.pending = Pending()
+        self.limits = list(parent.limits) if parent else list(DEFAULT_LIMITS)
+        self.exe: int | None = None
+        self.exe_path = b""
+        self.comm = b""
+        self.argv_range = (0, 0)
+        self.env_range = (0, 0)
+        self.auxv = b""
+        self.exit_signal = 17
+        self.exiting = False
+        self.zombie = False
+        self.execed = False
+        self.exit_status = 0
+        """Wait status (wait(2)) once `exiting` is set."""
+        self.stopped = False
+        self.stop_report: int | None = None
+        """A wait status for WUNTRACED or WCONTINUED that no wait has taken yet."""
+        self.start_ns = 0
+        self.user_ns = 0
+        self.system_ns = 0
+        self.reaped_usage = [0, 0, 0, 0]
+        """User ns, system ns, minor and major faults of waited-for children."""
+        self.alarm: Any = None
+        self.itimers: dict[int, Any] = {}
+        self.timers: dict[int, Any] = {}
+        self.next_timer = 0
+        self.nice = parent.nice if parent else 0
+        self.dumpable = 1
+        self.subreaper = False
+        self.death_signal = 0
+
+    def limit(self, resource: int) -> int:
+        """The soft limit (getrlimit(2))."""
+        return self.limits[resource][0]
+
+    @property
+    def leader(self) -> Thread | None:
+        """The thread whose tid is the pid, while it lives."""
+        return self.threads.get(self.pid)
+
+
+class Thread:
+    """A user thread; the kernel has one task for each."""
+
+    __slots__ = (
+        "alternate_stack",
+        "blocked",
+        "call_number",
+        "clear_tid",
+        "comm",
+        "context",
+        "extra",
+        "kernel",
+        "killed",
+        "parker",
+        "pending",
+        "process",
+        "restart",
+        "restart_deadline",
+        "result",
+        "robust_list",
+        "saved_mask",
+        "scope",
+        "space",
+        "suspended",
+        "tid",
+        "wait_channel",
+        "work",
+    )
+
+    def __init__(self, kernel: Kernel, process: Process, tid: int, context: Context) -> None:
+        self.kernel = kernel
+        self.process = process
+        self.tid = tid
+        self.context = context
+        assert process.space is not None
+        self.space: AddressSpace = process.space
+        self.comm = process.comm
+        self.parker = Parker()
+        self.pending = Pending()
+        self.blocked = 0
+        """Signal mask: bit n-1 is signal n."""
+        self.saved_mask: int | None = None
+        """The mask to go back to after a handler (sigsuspend, ppoll, pselect)."""
+        self.alternate_stack = (0, 0, 2)
+        self.clear_tid = 0
+        self.robust_list = (0, 0)
+        self.scope: trio.CancelScope | None = None
+        """Around a wait that is Trio's own; cancelled by `attend`."""
+        self.work = False
+        """Something is to be done before user code runs again; set by anybody."""
+        self.killed = False
+        self.suspended: tuple[Coroutine[Any, Any, int], Any] | None = None
+        """A system call that blocked in the trap: its coroutine and what it yielded to Trio."""
+        self.result: int | None = None
+        """What a call that blocked answered, until it is put into RAX."""
+        self.call_number = -1
+        self.restart = 0
+        """How an interrupted call is to go on (`signals.core`)."""
+        self.restart_deadline: int | None = None
+        self.wait_channel = ""
+        self.extra: dict[str, Any] | None = None
+
+    # User memory: the fast path is one page that is already mapped.
+
+    async def copyin(self, vaddr: int, length_bytes: int) -> bytes:
+        """copy_from_user; EFAULT."""
+        return await self.space.read(vaddr, length_bytes)
+
+    async def copyout(self, vaddr: int, data: bytes) -> None:
+        """copy_to_user; EFAULT."""
+        await self.space.write(vaddr, data)
+
+    async def extents(self, vaddr: int, length_bytes: int, write: bool) -> list[Extent]:
+        """The physical runs behind a user buffer; EFAULT."""
+        return await self.space.extents(vaddr, length_bytes, write)
+
+    # Waiting.
+
+    async def wait(self, *queues: WaitQueue | None, deadline_ns: int | None = None) -> bool:
+        """Wait for one of `queues`; False when the deadline came first; `Interrupted`.
+
+        The caller tests its condition again after it. Registration and test may not have an
+        await between them.
+        """
+        parker = self.parker
+        parker.arm()
+        if self.work and self.kernel.interrupts(self):
+            raise Interrupted
+        timer = None
+        for queue in queues:
+            if queue is not None:
+                queue.add(parker)
+        if deadline_ns is not None:
+            timer = self.kernel.timers.at(deadline_ns, lambda: parker.unpark(TIMED_OUT))
+        try:
+            why = await parker.park()
+        finally:
+            for queue in queues:
+                if queue is not None:
+                    queue.discard(parker)
+            if timer is not None:
+                timer.cancel()
+        if why == INTERRUPTED:
+            raise Interrupted
+        return why != TIMED_OUT
+
+    async def interruptible(self, waiting: Awaitable[T]) -> T:
+        """Await something that waits by Trio's own means (a driver), until a signal comes."""
+        with trio.CancelScope() as scope:
+            if self.work and self.kernel.interrupts(self):
+                scope.cancel()
+            self.scope = scope
+            try:
+                return await waiting
+            finally:
+                self.scope = None
+        raise Interrupted
+
+    def attend(self) -> None:
+        """Have the thread look at its signals (or its end) before it runs user code again."""
+        self.work = True
+        if self.kernel.interrupts(self):
+            if self.parker.parked:
+                self.parker.unpark(INTERRUPTED)
+            elif self.scope is not None:
+                self.scope.cancel()
+
+    # Descriptors.
+
+    def file(self, fd: int) -> OpenFile:
+        """The open file description behind a descriptor, or EBADF."""
+        descriptors = self.process.descriptors
+        assert descriptors is not None
+        return descriptors.get(fd)
+
+    def install(self, file: OpenFile, cloexec: bool, lowest: int = 0) -> int:
+        """A new descriptor for `file`; EMFILE."""
+        descriptors = self.process.descriptors
+        assert descriptors is not None
+        return descriptors.install(file, cloexec, self.process.limits[7][0], lowest)

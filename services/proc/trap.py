@@ -1,0 +1,261 @@
+"""The only way into the kernel: traps of the core, and the loop that runs a thread.
+
+The life of a system call: `on_syscall` finds the row of the table, asks the broker, calls the
+handler and drives its coroutine on the spot. If that finishes, the result goes to RAX and the
+program continues without leaving the emulator. If it yields, it is waiting for something: it is
+kept in `thread.suspended`, the core stops, and `run_thread`, in the thread's own Trio task,
+passes what it yields to Trio until it is finished. It is never run twice.
+
+`current` and the core's registers are valid only here, between `switch` and the core's stop.
+"""
+
+from __future__ import annotations
+
+import traceback
+import types
+from collections.abc import Callable, Coroutine, Generator
+from errno import EFAULT, EINTR, ENOSYS
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from bus.errors import PosixError
+from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, RAX
+from services.drivers.ram.api import DOORBELL_TLB
+from services.proc.abi import SIGKILL, U64
+from services.proc.park import Interrupted
+from services.proc.signals import faults
+from services.proc.table import TABLE_SIZE, Call
+from services.vm.api import ACCESS_FETCH, ACCESS_READ, ACCESS_WRITE
+
+if TYPE_CHECKING:
+    from services.proc.kernel import Kernel
+    from services.proc.task import Thread
+
+_FRESH = object()
+"""Stands for what a coroutine yielded that was not started yet."""
+
+
+@types.coroutine
+def drive(coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
+    """Go on with a coroutine that was started elsewhere: a relay between it and Trio."""
+    if yielded is _FRESH:
+        try:
+            yielded = coroutine.send(None)
+        except StopIteration as finished:
+            return finished.value
+    while True:
+        try:
+            answer = yield yielded
+        except BaseException as raised:
+            try:
+                yielded = coroutine.throw(raised)
+            except StopIteration as finished:
+                return finished.value
+        else:
+            try:
+                yielded = coroutine.send(answer)
+            except StopIteration as finished:
+                return finished.value
+
+
+class Gate:
+    """Binds a core's traps to the table of system calls."""
+
+    def __init__(self, kernel: Kernel, table: list[Call | None]) -> None:
+        self.kernel = kernel
+        self.core = kernel.core
+        self.table = table
+        kernel.call_counts = [0] * TABLE_SIZE
+        kernel.core.on_syscall = self._make_syscall_trap()
+        kernel.core.on_fault = self._on_fault
+        kernel.core.on_exception = self._on_exception
+
+    def _make_syscall_trap(self) -> Callable[[], None]:
+        kernel, core, table = self.kernel, self.core, self.table
+        regs, words, counts = core.regs, kernel.ram.words, kernel.call_counts
+        try_admit, release = kernel.admission.try_admit, kernel.admission.release
+
+        def on_syscall() -> None:
+            thread = kernel.current
+            assert thread is not None
+            number = regs[RAX]
+            call = table[number] if number < TABLE_SIZE else None
+            if call is None:
+                self._unknown(thread, number)
+                return
+            counts[number] += 1
+            bound = call.bound
+            if call.deferred or kernel.slow_path is not None or not try_admit(bound):
+                arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
+                thread.call_number = number
+                thread.suspended = (self._slowly(thread, call, arguments), _FRESH)
+                core.stop()
+                return
+            try:
+                result = call.invoke(thread, regs)
+                if call.blocking:
+                    try:
+                        yielded = result.send(None)
+                    except StopIteration as finished:
+                        result = finished.value
+                    else:
+                        thread.call_number = number
+                        thread.suspended = (self._finish(thread, call, result, yielded), _FRESH)
+                        core.stop()
+                        return
+            except PosixError as error:
+                result = -error.errno
+            except Interrupted:
+                result = -EINTR
+                thread.call_number, thread.restart = number, call.restart
+            except Exception as error:
+                result = self._bug(thread, call, error)
+            release(bound)
+            regs[RAX] = result & U64
+            if thread.work:
+                core.stop()
+            elif words[0]:
+                if words[0] == DOORBELL_TLB:
+                    core.flush_tlb()
+                else:
+                    core.stop()
+
+        return on_syscall
+
+    async def _finish(self, thread: Thread, call: Call, started: Any, yielded: Any) -> int:
+        """The rest of a call that blocked: the same outcome as in the trap."""
+        try:
+            result: int = await drive(started, yielded)
+        except PosixError as error:
+            return -error.errno
+        except Interrupted:
+            thread.restart = call.restart
+            return -EINTR
+        except Exception as error:
+            return self._bug(thread, call, error)
+        finally:
+            self.kernel.admission.release(call.bound)
+        return result
+
+    async def _slowly(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
+        """A call that must wait for admission, is traced, or changes the registers itself."""
+        await self.kernel.admission.wait(call.bound)
+        try:
+            slow = self.kernel.slow_path
+            if slow is not None:
+                outcome: int | None = await slow(thread, call, arguments)
+                return outcome
+            return await self.perform(thread, call, arguments)
+        finally:
+            self.kernel.admission.release(call.bound)
+
+    async def perform(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
+        """Run the handler; errors become results. None: it set the registers itself."""
+        try:
+            result = call.handler(thread, *arguments[: call.arity])
+            return await result if call.blocking else result  # type: ignore[misc,return-value]
+        except PosixError as error:
+            return -error.errno
+        except Interrupted:
+            thread.restart = call.restart
+            return -EINTR
+        except Exception as error:
+            return self._bug(thread, call, error)
+
+    def _unknown(self, thread: Thread, number: int) -> None:
+        unknown = self.kernel.unknown_calls
+        unknown[number] = unknown.get(number, 0) + 1
+        if len(unknown) > 1024:
+            unknown.clear()
+        if self.kernel.slow_path is not None:
+            regs = self.core.regs
+            arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
+            self.kernel.extra["unknown_call"](thread, number, arguments)
+        self.core.regs[RAX] = -ENOSYS & U64
+
+    def _bug(self, thread: Thread, call: Call, error: Exception) -> int:
+        """An exception that no handler may raise: the process dies, the kernel lives."""
+        text = "".join(traceback.format_exception(error))
+        process = thread.process
+        self.kernel.log(
+            f"hardtack: kernel bug in {call.name} of pid {process.pid} "
+            f"({process.comm.decode(errors='replace')}); the process is killed\n{text}"
+        )
+        from services.proc.lifecycle import exit_group
+
+        exit_group(process, SIGKILL)
+        return -EFAULT
+
+    # Faults and exceptions ------------------------------------------------------------------
+
+    def _on_fault(self, vaddr: int, error: int) -> None:
+        kernel = self.kernel
+        thread = kernel.current
+        assert thread is not None
+        kernel.fault_count += 1
+        if error & ERROR_FETCH:
+            access = ACCESS_FETCH
+        else:
+            access = ACCESS_WRITE if error & ERROR_WRITE else ACCESS_READ
+        serving = self._serve_fault(thread, vaddr, access)
+        try:
+            yielded = serving.send(None)
+        except StopIteration:
+            if thread.work:
+                self.core.stop()
+            elif kernel.ram.words[0]:
+                if kernel.ram.words[0] == DOORBELL_TLB:
+                    self.core.flush_tlb()
+                else:
+                    self.core.stop()
+            return
+        thread.suspended = (drive(serving, yielded), _FRESH)  # type: ignore[assignment]
+        self.core.stop()
+
+    @staticmethod
+    async def _serve_fault(thread: Thread, vaddr: int, access: int) -> None:
+        try:
+            violation = await thread.space.fault(vaddr, access)
+        except PosixError:
+            faults.out_of_memory(thread, vaddr)
+            return
+        if violation is not None:
+            faults.memory(thread, vaddr, violation.signal, violation.code)
+
+    def _on_exception(self, vector: int) -> None:
+        thread = self.kernel.current
+        assert thread is not None
+        faults.exception(thread, vector)
+        self.core.stop()
+
+    # The thread's loop ----------------------------------------------------------------------
+
+    async def run_thread(self, thread: Thread) -> None:
+        """Run user code until the thread has ended; the body of the thread's task."""
+        from services.proc.lifecycle import thread_gone
+        from services.proc.signals.deliver import attend
+
+        kernel, core = self.kernel, self.core
+        try:
+            while not thread.killed:
+                if thread.work:
+                    await attend(thread)
+                    if thread.killed:
+                        break
+                core.switch(thread.context)
+                kernel.current = thread
+                core.run()
+                kernel.current = None
+                suspended = thread.suspended
+                if suspended is not None:
+                    thread.suspended = None
+                    result = await drive(suspended[0], suspended[1])
+                    if result is not None:
+                        core.poke(thread.context, RAX, result)
+                elif not thread.work:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            kernel.current = None
+            with trio.CancelScope(shield=True):
+                await thread_gone(thread)
