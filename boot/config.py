@@ -56,6 +56,7 @@ class Config:
 
     argv: tuple[str, ...]
     root: str = "/"
+    root_writable: bool = False
     binds: tuple[Bind, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     workdir: str = "/"
@@ -79,6 +80,16 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ConfigError(f"size {text!r} is not a number with a unit", "write 512M, 1G or 65536")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_root(text: str) -> tuple[str, bool]:
+    """DIR, DIR:ro or DIR:rw; the host's absolute path and whether the guest may write."""
+    path, mode = text, "ro"
+    if text.endswith((":rw", ":ro")):
+        path, mode = text[:-3], text[-2:]
+    if not path:
+        raise ConfigError(f"root {text!r} names no directory", "write --root ./debian")
+    return os.path.abspath(path), mode == "rw"
 
 
 def parse_bind(text: str) -> Bind:
@@ -183,6 +194,8 @@ def _check_host_paths(config: Config) -> None:
         raise ConfigError(
             f"root {config.root!r} is no directory of this host", "name an existing one with --root"
         )
+    if config.root_writable and not os.access(config.root, os.W_OK):
+        raise ConfigError(f"root {config.root!r} cannot be written", "leave :rw out, or ls -ld it")
     if not os.access(config.root, os.R_OK | os.X_OK):
         raise ConfigError(f"root {config.root!r} cannot be read", "check its permissions (ls -ld)")
     for bind in config.binds:

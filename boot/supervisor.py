@@ -2,12 +2,13 @@
 
 A service is any object with `handlers`; if it has them, its lifecycle hooks are used as well:
 
+    async def start()               asked once, before anything else, to prepare (mount, recover)
     async def run(*, task_status)   its own tasks: calls task_status.started() once it can serve,
                                     then runs until cancelled (returning early is no failure)
     async def stop()                asked once before the cancellation, to finish work (flush)
     def close()                     gives back what the host lent (descriptors, the terminal)
 
-Start: build it, `run` until started, publish its handlers. Stop: `stop`, withdraw, cancel,
+Start: build it, `start`, `run` until started, publish its handlers. Stop: `stop`, withdraw, cancel,
 wait for its tasks, `close`; all within its `shutdown_s`. A task that ignores its cancellation
 cannot be killed from inside a process: such services are named to `on_stuck`, which must not
 return.
@@ -20,7 +21,7 @@ has the policy at hand (`ServiceSpec.restart`, `Topology.strategy`) and does not
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -88,6 +89,9 @@ class Supervisor:
         """Build a service, start its tasks, and publish its handlers."""
         child = _Child(self._topology[name], build())
         self._children.append(child)
+        prepare = getattr(child.service, "start", None)
+        if prepare is not None:
+            await prepare()
         run = getattr(child.service, "run", None)
         if run is None:
             child.ended.set()
@@ -109,7 +113,8 @@ class Supervisor:
             self._bus.withdraw(child.spec.name)
             self._bus.bug(child.spec.name, "run", error)
             self._on_failure(child)
-            task_status.started()
+            with contextlib.suppress(RuntimeError):  # it had started before it broke
+                task_status.started()
         finally:
             child.ended.set()
 
@@ -160,7 +165,14 @@ class Supervisor:
         return stuck
 
 
-@asynccontextmanager
+def _innermost(error: BaseException) -> BaseException:
+    """The exception that nurseries wrapped; the group where there were several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+@contextlib.asynccontextmanager
 async def supervise(
     bus: Bus, topology: Topology, on_stuck: Callable[[list[str]], None]
 ) -> AsyncIterator[Supervisor]:
@@ -182,9 +194,7 @@ async def supervise(
                 bus.on_bug = None
                 if stuck:
                     on_stuck(stuck)
-    except BaseExceptionGroup as group:  # the nursery's wrapping of what the block raised
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from group.exceptions[0].__cause__
+    except BaseExceptionGroup as group:
+        raise _innermost(group) from None
     if supervisor is not None and supervisor.failed is not None:
         raise ServiceFailed(supervisor.failed)

@@ -86,8 +86,8 @@ class Topology:
         return {spec.name: spec.peers for spec in self.starting_order()}
 
     def starting_order(self) -> tuple[ServiceSpec, ...]:
-        """Callees before callers; by name within a rank."""
-        return tuple(sorted(self.services, key=lambda spec: (spec.rank, spec.name)))
+        """Callees before callers; as listed within a rank."""
+        return tuple(sorted(self.services, key=lambda spec: spec.rank))
 
     def check(self) -> Topology:
         """This topology, or TopologyError with every fault of it."""

@@ -46,7 +46,7 @@ static struct mmsghdr message = {.msg_hdr = {.msg_iov = message_iov, .msg_iovlen
 static struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
 static struct sockaddr_un name_out;
 static socklen_t name_length, option_length;
-static int number, second_number, third_number, zero;
+static int number, second_number, third_number, zero, one = 1;
 static long offset, second_offset;
 static struct stat st;
 static struct statx stx;
@@ -162,7 +162,7 @@ static const struct row rows[] = {
     {"pipe", SYS_pipe, {V(set)}, {ARG(0, OUT, 8)}, OK, CHILD},
     {"pipe2", SYS_pipe2, {V(set), 0}, {ARG(0, OUT, 8)}, OK, CHILD},
     {"ioctl-fionread", SYS_ioctl, {PIPE_R, FIONREAD, V(&number)}, {ARG(2, OUT, 4)}, OK, HERE},
-    {"ioctl-fionbio", SYS_ioctl, {PIPE_R, FIONBIO, V(&number)}, {ARG(2, IN, 4)}, OK, CHILD},
+    {"ioctl-fionbio", SYS_ioctl, {PIPE_R, FIONBIO, V(&one)}, {ARG(2, IN, 4)}, OK, CHILD},
     {"poll", SYS_poll, {V(&poll_one), 1, 0}, {ARG(0, INOUT, sizeof poll_one)}, COUNT, HERE},
     {"ppoll", SYS_ppoll, {V(&poll_one), 1, V(&no_time), V(signals), SIGSET},
      {ARG(0, INOUT, sizeof poll_one), ARG(2, INOUT, sizeof no_time, NO), ARG(3, IN, SIGSET, NO)}, COUNT, HERE},

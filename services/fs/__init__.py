@@ -1,0 +1,1 @@
+"""The file system service: the tree of names, the page cache, locks and watches."""

@@ -253,7 +253,7 @@ class Rename(Request[None | Foreign]):
     cred: Cred
 
 
-@request("fs", errors=(EPERM, EROFS, EINVAL, EIO))
+@request("fs", errors=(EPERM, EACCES, EROFS, EINVAL, EIO, EOPNOTSUPP, ENOSPC))
 class SetAttr(Request[None]):
     """chmod, chown, utimensat on a resolved node; None leaves a field as it is.
 
@@ -268,6 +268,17 @@ class SetAttr(Request[None]):
     gid: int | None = None
     atime_ns: int | None = None
     mtime_ns: int | None = None
+
+
+@request("fs")
+class DenyWrite(Request[None]):
+    """execve(2) runs the program `node`: opening it for writing is ETXTBSY until as many undo it.
+
+    The caller keeps its reference to the node for as long.
+    """
+
+    node: int
+    deny: bool
 
 
 @request("fs", errors=(EIO, EISDIR, EINVAL, ENOMEM), idempotent=True)
@@ -485,7 +496,10 @@ class ListXattr(Request[tuple[bytes, ...]]):
 
 @attrs.frozen
 class RangeLock:
-    """A POSIX or open-file-description lock; `end` None means to the end; `pid` as shown."""
+    """A POSIX or open-file-description lock; `pid` as F_GETLK shows it, -1 for the latter.
+
+    `end` is just behind the last byte; None means to the end of the file, however it grows.
+    """
 
     write: bool
     start: int

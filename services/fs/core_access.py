@@ -10,11 +10,10 @@ from errno import EACCES, EPERM, EROFS
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.fs.core_inode import Directory
 
 if TYPE_CHECKING:
     from services.fs.api import Cred
-    from services.fs.core_inode import Inode
+    from services.fs.core_inode import Directory, Inode
 
 READ, WRITE, EXECUTE = 4, 2, 1
 _WRITABLE_WHEN_READ_ONLY = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)

@@ -18,6 +18,7 @@ from services.fs.core_need import NeedFrames
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from services.fs.core_inode import File
     from services.fs.core_volume import Volume
 
 POOL_LIMIT = 128
@@ -27,12 +28,14 @@ POOL_LIMIT = 128
 class Frames:
     """`limit` is how many pages may be in memory only, a share of RAM."""
 
-    __slots__ = ("cached", "dead", "free", "kept", "limit")
+    __slots__ = ("cached", "clean", "dead", "free", "kept", "limit")
 
     def __init__(self, limit: int) -> None:
         self.free: list[int] = []
         """Highest frame first: taken from the end, neighbours come in ascending order."""
         self.dead: list[int] = []
+        self.clean: dict[File, None] = {}
+        """Files with pages that their stores can give again, in the order of the eviction hand."""
         self.cached = 0
         self.kept = 0
         self.limit = limit
@@ -84,3 +87,32 @@ class Frames:
             raise PosixError(ENOSPC)
         self.kept += count
         volume.used_pages += count
+
+    # ── eviction ────────────────────────────────────────────────────────────────────────────
+
+    def evict(self, count: int) -> int:
+        """Take up to `count` clean, unmapped pages out of the cache; replies with how many went.
+
+        The hand goes round the files, twice at most; a file that was read since it last came by
+        is passed over once. Within a file the pages that came first go first.
+        """
+        gone = 0
+        for _ in (1, 2):
+            for file in list(self.clean):
+                if gone >= count:
+                    return gone
+                del self.clean[file]
+                if file.recent:
+                    file.recent = False
+                    self.clean[file] = None
+                else:
+                    gone += self._evict_from(file, count - gone)
+        return gone
+
+    def _evict_from(self, file: File, count: int) -> int:
+        dirty, mapped = file.dirty, file.mapped
+        able = [i for i, pfn in file.pages.items() if pfn and i not in dirty and i not in mapped]
+        self.give_up([file.pages.pop(index) for index in able[:count]], mapped=False)
+        if len(able) > count or mapped:
+            self.clean[file] = None
+        return min(len(able), count)

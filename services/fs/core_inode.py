@@ -69,8 +69,8 @@ class Inode:
         "btime_ns",
         "changed",
         "ctime_ns",
-        "dentries",
         "denied",
+        "dentries",
         "gid",
         "ino",
         "locks",
@@ -160,7 +160,7 @@ class Inode:
 class File(Inode):
     """A regular file: its cached pages by index; page 0 of RAM (never given out) is a hole."""
 
-    __slots__ = ("backed_bytes", "dirty", "mapped", "pages", "recent", "seals")
+    __slots__ = ("backed_bytes", "dirty", "mapped", "nameless", "pages", "recent", "seals")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)
@@ -172,6 +172,8 @@ class File(Inode):
         """Pages that were handed out for mappings since the file was last unused."""
         self.recent = False
         """Read since the eviction hand last came by."""
+        self.nameless = False
+        """Made by O_TMPFILE: it may get a name."""
         self.seals = 0
         """F_SEAL_* of fcntl(2); -1: it takes none."""
 

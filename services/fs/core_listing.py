@@ -52,7 +52,9 @@ class Listing:
             return
         self._names[bisect_right(self._cookies, cookie) - 1] = None
         if len(self._names) > 64 and len(self._names) > 2 * len(self._cookie):
-            left = [(c, n) for c, n in zip(self._cookies, self._names, strict=True) if n is not None]
+            left = [
+                (c, n) for c, n in zip(self._cookies, self._names, strict=True) if n is not None
+            ]
             self._cookies = [c for c, _ in left]
             self._names = [n for _, n in left]
 

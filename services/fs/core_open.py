@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from errno import (
-    EACCES,
     EEXIST,
     EINVAL,
     EISDIR,
@@ -29,7 +28,7 @@ from bus.errors import PosixError
 from services.fs.api import Foreign
 from services.fs.core_access import READ, WRITE, check, check_change, owns
 from services.fs.core_inode import Dentry, Directory, File, Link
-from services.fs.core_walk import NAME_MAX, Place, Walk, entry, find, placed
+from services.fs.core_walk import Place, Walk, entry, find, placed
 
 if TYPE_CHECKING:
     from services.fs.api import At, Cred
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 O_PATH = 0o10000000
 O_TMPFILE = 0o20000000
 O_NOATIME = 0o1000000
-_CREATING = os.O_CREAT | O_TMPFILE
 
 
 @attrs.frozen
@@ -81,7 +79,7 @@ def plan(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> Found | Mak
 
 
 def _plan_nameless(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> Make | Foreign:
-    if not access_of(flags) & WRITE or not flags & os.O_DIRECTORY:
+    if not flags & os.O_ACCMODE or not flags & os.O_DIRECTORY or flags & os.O_CREAT:
         raise PosixError(EINVAL)
     found = find(tree, at, path, cred, follow=True)
     if isinstance(found, Foreign):
@@ -89,14 +87,12 @@ def _plan_nameless(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> M
     if not isinstance(found.inode, Directory):
         raise PosixError(ENOTDIR)
     check_change(found.inode, cred)
-    if found.inode.volume.store is not None and found.inode.volume.store.forwards:
+    if found.inode.volume.through is not None:
         raise PosixError(EOPNOTSUPP)
     return Make(found, None)
 
 
-def _plan_create(
-    tree: Tree, at: At, path: bytes, flags: int, cred: Cred
-) -> Found | Make | Foreign:
+def _plan_create(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> Found | Make | Foreign:
     walk = Walk(tree, at, path, cred)
     while True:
         foreign = walk.run(1, follow=True)
@@ -175,9 +171,3 @@ def _check_kind(mode: int, want: int) -> None:
         raise PosixError(EISDIR)
     if kind == stat.S_IFSOCK:
         raise PosixError(ENXIO)
-
-
-def check_name(name: bytes) -> None:
-    """ENAMETOOLONG for a name that no directory can hold."""
-    if len(name) > NAME_MAX:
-        raise PosixError(EACCES if not name else 36)

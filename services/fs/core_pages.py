@@ -157,6 +157,7 @@ class PageCache:
                 self.ram.zero((pfn << PAGE_SHIFT) + valid, PAGE_BYTES - valid)
             file.pages[index] = pfn
         file.recent = True
+        self.frames.clean[file] = None
         self.frames.give_up(spare, mapped=False)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────
@@ -245,3 +246,69 @@ class PageCache:
             file.size = end
         if file.mapped:
             self.ram.ring(DOORBELL_CODE)
+
+    # ── mapping ─────────────────────────────────────────────────────────────────────────────
+
+    def map(self, file: File, first: int, count: int, for_write: bool) -> tuple[int, ...]:
+        """Frames for a mapping; they stay in the cache while anybody uses the file.
+
+        Holes are filled: a page that a later write made would not be seen through the mapping.
+        """
+        last = first + count - 1
+        self.need(file, first, count)
+        if for_write:
+            last = self.fill(file, first, last, (0, 0))
+        else:
+            last = self._fill_holes(file, first, last)
+        indices = range(first, last + 1)
+        file.mapped.update(indices)
+        pages = file.pages
+        return tuple([pages[index] for index in indices])
+
+    def _fill_holes(self, file: File, first: int, last: int) -> int:
+        pages = file.pages
+        for index in range(first, last + 1):
+            if not pages.get(index):
+                try:
+                    self.fill(file, index, index, (0, 0))
+                except PosixError:
+                    if index == first:
+                        raise
+                    return index - 1
+        return last
+
+    # ── shrinking ───────────────────────────────────────────────────────────────────────────
+
+    def truncate(self, file: File, length_bytes: int) -> bool:
+        """ftruncate(2); says whether pages that may be mapped have gone."""
+        if file.seals > 0 and (
+            (file.seals & SEAL_SHRINK and length_bytes < file.size)
+            or (file.seals & SEAL_GROW and length_bytes > file.size)
+        ):
+            raise PosixError(EPERM)
+        shrinks = length_bytes < file.size
+        mapped = bool(file.mapped)
+        if shrinks:
+            self._drop_from(file, page_count(length_bytes))
+            file.backed_bytes = min(file.backed_bytes, length_bytes)
+            tail = length_bytes & PAGE_MASK
+            pfn = file.pages.get(length_bytes >> PAGE_SHIFT) if tail else None
+            if pfn:
+                self.ram.zero((pfn << PAGE_SHIFT) + tail, PAGE_BYTES - tail)
+                if mapped:
+                    self.ram.ring(DOORBELL_CODE)
+        file.size = length_bytes
+        return shrinks and mapped
+
+    def _drop_from(self, file: File, first: int) -> None:
+        self.drop(file, [index for index in file.pages if index >= first])
+
+    def drop(self, file: File, indices: Sequence[int]) -> None:
+        """Pages leave the cache, whatever they hold; where they are backed they will be read."""
+        pages = file.pages
+        kept = sum(1 for i in indices if i in file.dirty) if file.origin else len(indices)
+        pfns = [pages.pop(index) for index in indices]
+        self.frames.charge(file.volume, -kept)
+        self.frames.give_up([pfn for pfn in pfns if pfn], bool(file.mapped))
+        file.dirty.difference_update(indices)
+        file.mapped.difference_update(indices)

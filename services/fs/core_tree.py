@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from bus.errors import KernelBug, MalformedRequest
 from services.fs.core_frames import Frames
 from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode
+from services.fs.core_locks import Locks
 from services.fs.core_volume import Volume
+from services.fs.core_watch import Watches
 
 if TYPE_CHECKING:
     from services.fs.api import Cred
@@ -43,6 +45,8 @@ class Tree:
         self.names = 0
         self.name_hits = 0
         self.name_misses = 0
+        self.watches = Watches()
+        self.locks = Locks()
         self.orphans: list[Inode] = []
         """Inodes with a store that left memory and that their stores must be told of."""
         self._next_node = 1
@@ -114,6 +118,8 @@ class Tree:
         directory.children[name] = dentry
         if inode is not None:
             inode.dentries.append(dentry)
+            if directory.order is not None:
+                directory.order.add(name)
         return dentry
 
     def detach(self, dentry: Dentry) -> None:
@@ -121,12 +127,7 @@ class Tree:
         parent, inode = dentry.parent, dentry.inode
         if parent is None or inode is None or not isinstance(parent.inode, Directory):
             raise KernelBug(f"{dentry!r} cannot be removed")
-        children = parent.inode.children
-        if dentry.hides:
-            children[dentry.name] = self._absence(dentry.name, parent)
-        else:
-            del children[dentry.name]
-            self.names -= 1
+        self._vacate(dentry, parent, parent.inode)
         self._unlink_entry(dentry)
         if inode.__class__ is not File:
             self.paths_changed()
@@ -140,12 +141,7 @@ class Tree:
             raise KernelBug(f"{dentry!r} cannot be moved")
         if not isinstance(directory, Directory):
             raise KernelBug(f"{parent!r} is no directory")
-        source = old_parent.inode.children
-        if dentry.hides:
-            source[dentry.name] = self._absence(dentry.name, old_parent)
-        else:
-            del source[dentry.name]
-            self.names -= 1
+        self._vacate(dentry, old_parent, old_parent.inode)
         self._put(dentry, parent, directory, name)
         self.clean.pop(dentry, None)
         self.paths_changed()
@@ -178,11 +174,19 @@ class Tree:
             self._unlink_entry(old)
         dentry.name, dentry.parent = name, parent
         directory.children[name] = dentry
+        if directory.order is not None:
+            directory.order.add(name)
 
-    def _absence(self, name: bytes, parent: Dentry) -> Dentry:
-        whiteout = Dentry(name, parent, None)
-        whiteout.hides = whiteout.secret = True
-        return whiteout
+    def _vacate(self, dentry: Dentry, parent: Dentry, directory: Directory) -> None:
+        name = dentry.name
+        if dentry.hides:
+            whiteout = directory.children[name] = Dentry(name, parent, None)
+            whiteout.hides = whiteout.secret = True
+        else:
+            del directory.children[name]
+            self.names -= 1
+        if directory.order is not None:
+            directory.order.remove(name)
 
     def _unlink_entry(self, dentry: Dentry) -> None:
         dentry.linked = False
@@ -268,6 +272,10 @@ class Tree:
             if inode.nlink and inode.held:
                 return  # another name of it is still in the store
             del volume.known[volume.keys.pop(inode)]
+        if inode.watches is not None:
+            self.watches.gone(inode)
+        if inode.locks is not None:
+            self.locks.forget(inode)
         if isinstance(inode, File):
             self.drop_pages(inode)
         elif isinstance(inode, Directory):
@@ -290,6 +298,7 @@ class Tree:
         self.frames.give_up([pfn for pfn in file.pages.values() if pfn], bool(file.mapped))
         file.pages.clear()
         file.dirty.clear()
+        self.frames.clean.pop(file, None)
 
     # ── volumes ─────────────────────────────────────────────────────────────────────────────
 

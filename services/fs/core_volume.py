@@ -1,8 +1,8 @@
 """Volumes: one mounted file system each, and the seam to what backs it.
 
-A volume is mounted in exactly one place. `store` is None for tmpfs; a store that `forwards` gets
-every change before memory does (a read-write bind; a disk's file system fits here), one that does
-not is only read and all changes stay in memory.
+A volume is mounted in exactly one place. `store` is None for tmpfs, where memory is all there is.
+A plain `Store` is only read, and all changes stay in memory. A `ForwardingStore` (also in
+`through`) gets every change before memory does: a read-write bind; a disk's file system fits here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from services.fs.api import StatFsReply
     from services.fs.core_inode import Dentry, Directory, File, Inode, Link
 
-ANONYMOUS_MAJOR_DEV = 0
 NEW_INO = 0x7FFF << 48
 """Inode numbers made here for files that a backed volume did not have."""
 
@@ -27,9 +26,6 @@ V9FS_MAGIC = 0x01021997
 
 class Store(Protocol):
     """What a volume's files come from. Every method may raise PosixError."""
-
-    forwards: bool
-    """Whether changes go to the store: then the methods below the line are called."""
 
     async def top(self, volume: Volume) -> Inode:
         """The root's inode."""
@@ -55,7 +51,9 @@ class Store(Protocol):
     async def forget(self, inodes: Sequence[Inode]) -> None:
         """These inodes have left memory."""
 
-    # ── only where it forwards ──────────────────────────────────────────────────────────────
+
+class ForwardingStore(Store, Protocol):
+    """A store that gets every change before memory does."""
 
     async def refresh(self, inode: Inode) -> None:
         """Take the attributes from the store again."""
@@ -117,6 +115,7 @@ class Volume:
         "root",
         "source",
         "store",
+        "through",
         "used_pages",
     )
 
@@ -132,6 +131,8 @@ class Volume:
         self.foreign: str | None = None
         """Who serves it, where that is not this service."""
         self.store: Store | None = None
+        self.through: ForwardingStore | None = None
+        """The same store, if it takes changes."""
         self.root: Dentry
         self.covers: Dentry | None = None
         """The directory (or file) that it is mounted on; None for the root volume."""

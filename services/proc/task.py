@@ -126,6 +126,7 @@ class Process:
         "kernel",
         "limits",
         "next_timer",
+        "no_new_privs",
         "nice",
         "parent",
         "pending",
@@ -190,6 +191,7 @@ class Process:
         self.nice = parent.nice if parent else 0
         self.dumpable = 1
         self.subreaper = False
+        self.no_new_privs = parent.no_new_privs if parent else False
         self.death_signal = 0
 
     def limit(self, resource: int) -> int:

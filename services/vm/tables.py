@@ -281,7 +281,8 @@ class Tables:
     def held(self) -> Entries:
         """All entries that hold a frame, in no order that matters."""
         entries = self.gather().ravel()
-        return entries[entries != 0]
+        held: Entries = entries[entries != 0]
+        return held
 
     def fork(self) -> Tables:
         """Copy-on-write copy: W is cleared in both where the page is private."""

@@ -1,16 +1,27 @@
-"""Path arguments: where they start, and paths that fs does not serve (/proc)."""
+"""Path arguments: where they start, and paths that fs does not serve (/proc).
+
+fs answers `Foreign` for a path that enters /proc; proc's own tree goes on from there, and may
+send the walk back (`Redirect`: "..", or a magic link in the middle). A directory descriptor or
+current directory inside /proc has no fs node: `base` then gives an `At` whose base is the root,
+and the path is made absolute.
+"""
 
 from __future__ import annotations
 
-from errno import ENAMETOOLONG, ENOENT
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from errno import ELOOP, ENAMETOOLONG, ENOENT
+from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import PosixError
-from services.fs.api import At
+from services.fs.api import At, Foreign
 from services.proc.abi import AT_FDCWD, PATH_MAX, s32
 
 if TYPE_CHECKING:
+    from bus.message import Request
     from services.proc.task import Thread
+
+R = TypeVar("R")
+MAX_REDIRECTS = 40
 
 
 async def path_at(t: Thread, vaddr: int, empty: bool = False) -> bytes:
@@ -31,3 +42,19 @@ def base(t: Thread, dirfd: int, path: bytes) -> At:
     if number == AT_FDCWD or path[:1] == b"/":
         return directories.at
     return At(directories.root, t.file(number).directory())
+
+
+async def walk(
+    t: Thread, at: At, path: bytes, make: Callable[[At, bytes], Request[R]]
+) -> R:
+    """Ask fs with the request that `make` builds, following the walk back out of /proc."""
+    for _ in range(MAX_REDIRECTS):
+        reply = await t.kernel.fs.call(make(at, path))
+        if type(reply) is not Foreign:
+            return reply
+        procfs = t.kernel.extra["procfs"]
+        redirect = await procfs.leaves(t, reply)
+        if redirect is None:
+            return reply
+        at, path = redirect.at, redirect.path
+    raise PosixError(ELOOP)

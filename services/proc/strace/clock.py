@@ -120,9 +120,9 @@ def clock_ticks(count: int) -> str:
     return dated(str(count), f"{count // 100}.{count % 100:02} s" if count else "")
 
 
-def time_note(ctx: Ctx) -> str:
+def time_note(ctx: Ctx) -> str | None:
     """Give time(2)'s result as a date."""
-    return "" if ctx.failed else date(ctx.result or 0)
+    return None if ctx.failed else date(ctx.result or 0) or None
 
 
 def _remaining(write: Format) -> Callable[[int, Ctx], str]:

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .filestat import open_flags
+from .model import ResultKind
 from .scalars import INT, signal_name
 from .tables import files as t
 from .text import address, hexadecimal, members, signed, unsigned
@@ -90,25 +91,26 @@ def fcntl_split(ctx: Ctx) -> int:
     return 2 if unsigned(ctx.args[1]) in _AT_EXIT else 3
 
 
-def fcntl_note(ctx: Ctx) -> str:
+def fcntl_note(ctx: Ctx) -> str | None:
     """Explain fcntl's result: `flags O_RDWR|O_APPEND`."""
     command, result = unsigned(ctx.args[1]), ctx.result or 0
     if ctx.failed:
-        return ""
+        return None
     if command == F_GETFD:
-        return f"flags {t.FD_FLAGS.flags(result)}" if result else ""
+        return f"flags {t.FD_FLAGS.flags(result)}" if result else None
     if command == F_GETFL:
         return f"flags {open_flags(result)}"
     if command == F_GET_SEALS:
-        return f"seals {t.SEALS.flags(result)}" if result else ""
+        return f"seals {t.SEALS.flags(result)}" if result else None
     if command == F_GETLEASE:
-        return t.LOCK_TYPES.names.get(result, "")
+        return t.LOCK_TYPES.names.get(result)
     if command == F_GETSIG and result:
         name = signal_name(result)
-        return name if name.startswith("SIG") else ""
-    return ""
+        return name if name.startswith("SIG") else None
+    return None
 
 
-def fcntl_in_hex(ctx: Ctx) -> bool:
+def fcntl_result(ctx: Ctx) -> ResultKind:
     """Say whether fcntl's result is a word of flags."""
-    return unsigned(ctx.args[1]) in (F_GETFD, F_GETFL, F_GET_SEALS, F_GETLEASE)
+    in_hex = unsigned(ctx.args[1]) in (F_GETFD, F_GETFL, F_GET_SEALS, F_GETLEASE)
+    return ResultKind.HEX if in_hex else ResultKind.DECIMAL

@@ -97,8 +97,9 @@ class Ctx:
 
 
 Format = Callable[[int, Ctx], str]
-Note = Callable[[Ctx], str]
-Split = Callable[[Ctx], int]
+Note = Callable[["Ctx"], str | None]
+Split = Callable[["Ctx"], int]
+ResultOf = Callable[["Ctx"], "ResultKind"]
 
 
 class ResultKind(Enum):
@@ -131,7 +132,8 @@ class Decoder:
 class Signature:
     """How a call is printed: its parameters in strace's order, its result, what follows it.
 
-    `note` gives the text in parentheses after the result. `split` says, where it depends on the
+    `result_of` says how the result is written where that depends on the arguments. `note` gives
+    the text in parentheses after the result, None if there is none. `split` says, where it depends on the
     arguments, how many decoders print at entry. A `tight` signature prints the comma before its
     first exit decoder at exit rather than at entry.
     """
@@ -141,6 +143,7 @@ class Signature:
     note: Note | None = None
     split: Split | None = None
     tight: bool = False
+    result_of: ResultOf | None = None
 
     def entry_count(self, ctx: Ctx) -> int:
         """Say how many of the decoders print at entry."""
@@ -188,6 +191,7 @@ def call(
     note: Note | None = None,
     split: Split | None = None,
     tight: bool = False,
+    result_of: ResultOf | None = None,
     /,
     **params: Format | Out | Change | At,
 ) -> Signature:
@@ -197,4 +201,4 @@ def call(
     for name, kind in params.items():
         decoders.append(_decoder(name, kind, arg))
         arg += not isinstance(kind, Change)
-    return Signature(tuple(decoders), result, note, split, tight)
+    return Signature(tuple(decoders), result, note, split, tight, result_of)

@@ -85,15 +85,16 @@ def render_result(signature: Signature, ctx: Ctx) -> str:
     result = ctx.result
     if result is None or signature.result is ResultKind.NEVER:
         return "= ?"
-    note = signature.note(ctx) if signature.note is not None else ""
-    note = f" ({note})" if note else ""
+    said = signature.note(ctx) if signature.note is not None else None
+    note = "" if said is None else f" ({said})"
+    kind = signature.result if signature.result_of is None else signature.result_of(ctx)
     if -MAX_ERRNO <= result < 0:
         return f"= {errno_text(-result)}{note}"
-    if signature.result is ResultKind.HEX:
+    if kind is ResultKind.HEX:
         return f"= {hexadecimal(unsigned(result, 64))}{note}"
-    if signature.result is ResultKind.OCTAL:
+    if kind is ResultKind.OCTAL:
         return f"= {octal(unsigned(result, 64))}{note}"
-    if signature.result is ResultKind.UNSIGNED:
+    if kind is ResultKind.UNSIGNED:
         return f"= {unsigned(result, 64)}{note}"
     return f"= {result}{note}"
 

@@ -201,9 +201,9 @@ def SIGINFO(word: int, ctx: Ctx) -> str:
     return address(word) if raw is None else siginfo(raw)
 
 
-def signal_note(ctx: Ctx) -> str:
+def signal_note(ctx: Ctx) -> str | None:
     """Name the signal that a call returned."""
-    return t.SIGNALS.names.get(ctx.result or 0, "")
+    return t.SIGNALS.names.get(ctx.result or 0)
 
 
 _EVENTS_SHIFT = 16

@@ -1,0 +1,181 @@
+"""How each service of the topology is made: one small function per service.
+
+Nothing heavy is imported before its own service is built, so that `hardtack --help` stays fast.
+A builder reads the machine (configuration, bus, and the hardware that is shared by reference) and
+returns the service; the supervisor gives it its lifecycle. Tests boot with builders of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from boot.config import Config
+    from boot.supervisor import Service
+    from bus.admission import Admission
+    from bus.core import Bus, Handler
+    from services.drivers.ram.api import Ram
+
+
+class Programs(Protocol):
+    """What boot asks of proc beside its handlers."""
+
+    @property
+    def handlers(self) -> Mapping[type[Any], Handler]:
+        """One coroutine function per request class."""
+
+    async def run_init(
+        self,
+        argv: tuple[bytes, ...],
+        env: tuple[bytes, ...],
+        cwd: bytes,
+        uid: int,
+        gid: int,
+    ) -> int:
+        """Run the first program to its end; its wait(2) status. PosixError: it cannot be run."""
+
+    def signal_program(self, number: int) -> None:
+        """Send a host's signal to the guest's foreground program."""
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process; `run_init` returns soon after."""
+
+
+@attrs.define
+class Machine:
+    """One kernel under construction: what its services are made of and what they are."""
+
+    config: Config
+    bus: Bus
+    admission: Admission
+    ram: Ram | None = None
+    core: Any = None
+    services: dict[str, Service] = attrs.field(factory=dict)
+
+    @property
+    def memory(self) -> Ram:
+        """Physical memory, once it is there."""
+        assert self.ram is not None, "ram is built first"
+        return self.ram
+
+    @property
+    def programs(self) -> Programs:
+        """proc, as boot sees it."""
+        return cast("Programs", self.services["proc"])
+
+
+@attrs.define
+class Hardware:
+    """A part that is shared by reference and takes no messages."""
+
+    release: Callable[[], None]
+    handlers: Mapping[type[Any], Handler] = attrs.field(factory=dict)
+
+    def close(self) -> None:
+        """Give back what the host lent."""
+        self.release()
+
+
+def build_ram(machine: Machine) -> Service:
+    """Physical memory of the configured size."""
+    from services.drivers.ram.api import Ram
+
+    machine.ram = ram = Ram(machine.config.ram_bytes)
+
+    def release() -> None:
+        machine.ram = None
+        os.close(ram.fd)  # the mapping goes with the last view of it
+
+    return Hardware(release)
+
+
+def build_cpu(machine: Machine) -> Service:
+    """The emulated core."""
+    from services.drivers.cpu.engine import UnicornCore
+
+    machine.core = core = UnicornCore(machine.memory)
+
+    def release() -> None:
+        machine.core = None
+        core.close()
+
+    return Hardware(release)
+
+
+def build_clock(machine: Machine) -> Service:
+    """The host's clocks."""
+    from services.drivers.clock.service import ClockService
+
+    return ClockService()
+
+
+def build_entropy(machine: Machine) -> Service:
+    """The host's randomness, or the seed's."""
+    from services.drivers.entropy.service import EntropyService
+
+    return EntropyService(machine.config.seed)
+
+
+def build_console(machine: Machine) -> Service:
+    """The three standard streams."""
+    from services.drivers.console.service import ConsoleService
+
+    return ConsoleService()
+
+
+def build_hosttree(machine: Machine) -> Service:
+    """The host's directories."""
+    from services.drivers.hosttree.service import HostTreeService
+
+    return HostTreeService(machine.memory)
+
+
+def build_vm(machine: Machine) -> Service:
+    """Virtual memory."""
+    from services.vm.service import VmService
+
+    return VmService(machine.memory, getattr(machine.core, "kernel_entry", 0))
+
+
+def build_fs(machine: Machine) -> Service:
+    """The file system over --root and --bind."""
+    from boot.mounts import boot_mounts, root_mount
+    from services.fs.service import FsService
+
+    bus, config = machine.bus, machine.config
+    vm, hosttree, clock = (bus.port("fs", name) for name in ("vm", "hosttree", "clock"))
+    return FsService(machine.memory, vm, hosttree, clock, root_mount(config), boot_mounts(config))
+
+
+def build_proc(machine: Machine) -> Service:
+    """Processes, and with them the gate between programs and the kernel.
+
+    THE SEAM between boot and proc: the returned object is a `Programs`. Where proc's own entry
+    has another shape, adapt it here and nowhere else.
+    """
+    import services.proc.service as proc
+
+    return cast(
+        "Service",
+        proc.ProcService(
+            machine.bus, machine.memory, machine.core, machine.admission, machine.config
+        ),
+    )
+
+
+BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
+    "ram": build_ram,
+    "cpu": build_cpu,
+    "clock": build_clock,
+    "entropy": build_entropy,
+    "console": build_console,
+    "hosttree": build_hosttree,
+    "vm": build_vm,
+    "fs": build_fs,
+    "proc": build_proc,
+}

@@ -1,0 +1,136 @@
+"""The `hardtack` command. Nothing is imported before the command that needs it.
+
+The user never sees a traceback: whatever goes wrong becomes one line, "hardtack: error: what
+(cause; cure)", and an exit status (see boot/options.py). HARDTACK_DEBUG=1 adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from boot import VERSION
+from boot.options import USAGE_STATUS, build_parser, split_command, to_config
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from boot.supervisor import Epitaph
+
+EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE, EXIT_INTERRUPTED = 127, 126, 70, 130
+
+
+def _say(kind: str, message: str) -> None:
+    print(f"hardtack: {kind}: {message}", file=sys.stderr, flush=True)
+
+
+def _debugging() -> bool:
+    return os.environ.get("HARDTACK_DEBUG", "") not in ("", "0")
+
+
+def _say_epitaph(epitaph: Epitaph) -> None:
+    crash = epitaph.crash
+    _say("warning", f"service {epitaph.service} failed in {crash.where}: {crash.error}")
+    if _debugging():
+        print(crash.traceback, file=sys.stderr, end="")
+
+
+def _open_closed_streams() -> None:
+    """A stream that we were started without must not become the number of something else."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _run(words: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    ours, command = split_command(words)
+    config = to_config(parser.parse_args(["run", *ours]), command)
+
+    import errno
+
+    import trio
+
+    from boot.kernel import run_kernel
+    from boot.supervisor import ServiceFailed
+    from bus.errors import PosixError
+
+    try:
+        return trio.run(lambda: run_kernel(config, on_epitaph=_say_epitaph))
+    except PosixError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        where = "" if config.root == "/" else f" under {config.root}"
+        cure = "is it there, as the guest sees it?" if missing else "is it an x86-64 Linux program?"
+        _say("error", f"cannot run {config.argv[0]!r}{where}: {os.strerror(error.errno)} ({cure})")
+        return EXIT_NOT_FOUND if missing else EXIT_CANNOT_RUN
+    except ServiceFailed as error:
+        _say("error", f"{error} (a bug in the kernel; HARDTACK_DEBUG=1 shows where)")
+        return EXIT_SOFTWARE
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from boot import graph
+    from boot.topology import EMBEDDED
+
+    topology = EMBEDDED.check()
+    print(graph.as_dot(topology) if options.dot else graph.as_text(topology))
+    return 0
+
+
+def _bench(words: Sequence[str]) -> int:
+    try:
+        from bench.cli import app
+    except ImportError as error:
+        _say("error", f"the benchmarks are not installed: {error} (run from a source checkout)")
+        return USAGE_STATUS
+    application: Callable[..., object] = app
+    result = application(list(words), prog_name="hardtack bench", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    parser = build_parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return USAGE_STATUS
+    if words[0] == "run":
+        return _run(words[1:], parser)
+    if words[0] == "bench":
+        return _bench(words[1:])
+    options = parser.parse_args(list(words))
+    if options.command == "graph":
+        return _graph(options)
+    print(f"hardtack {VERSION}")
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    _open_closed_streams()
+    from boot.config import ConfigError
+
+    try:
+        return _dispatch(sys.argv[1:] if words is None else words)
+    except ConfigError as error:
+        _say("error", str(error))
+        return USAGE_STATUS
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SystemExit as leaving:  # argparse, after it has said why
+        return leaving.code if isinstance(leaving.code, int) else USAGE_STATUS
+    except BaseException as error:
+        if _debugging():
+            raise
+        _say("error", f"{_line(error)} (a bug in the kernel; HARDTACK_DEBUG=1 shows where)")
+        return EXIT_SOFTWARE
+
+
+def _line(error: BaseException) -> str:
+    """An exception on one line; the first of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,144 @@
+"""One kernel, from configuration to exit status.
+
+`run_kernel` makes the bus and the admission point, starts every service of the topology in order
+under the supervisor, runs the first program, and stops everything again, whatever happened. The
+host's signals are relayed meanwhile:
+
+- SIGINT (Ctrl-C without a terminal; with one it is a byte that the guest's line discipline
+  turns into a signal): to the guest's foreground program; a second one within 2 s kills all.
+- SIGTERM, SIGHUP, SIGQUIT: the guest's program gets the same signal and `GRACE_S` to obey; then
+  everything is killed. A second one does not wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from boot.assembly import BUILDERS, Machine
+from boot.supervisor import supervise
+from boot.topology import EMBEDDED
+from bus.admission import Admission
+from bus.core import Bus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from boot.assembly import Programs
+    from boot.config import Config
+    from boot.supervisor import Epitaph, Service
+    from boot.topology import Topology
+
+EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE = 127, 126, 70
+INTERRUPT_WINDOW_S = 2.0
+GRACE_S = 8.0
+"""Less than the 10 s that `docker stop` grants."""
+
+
+def exit_status(wait_status: int) -> int:
+    """What a shell would report for a wait(2) status: the code, or 128 + the signal's number."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return 128 - code if code < 0 else code
+
+
+async def _relay_signals(
+    programs: Programs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Pass the host's signals on to the guest; see the module's docstring."""
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    interrupted_at = ending_at = -float("inf")
+    with trio.open_signal_receiver(*watched) as signals:
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                now = trio.current_time()
+                if number == signal.SIGINT:
+                    again = now - interrupted_at <= INTERRUPT_WINDOW_S
+                    interrupted_at = now
+                else:
+                    again, ending_at = ending_at >= 0, now
+                    nursery.start_soon(_kill_later, programs)
+                if again:
+                    programs.kill_all()
+                else:
+                    programs.signal_program(number)
+
+
+async def _kill_later(programs: Programs) -> None:
+    await trio.sleep(GRACE_S)
+    programs.kill_all()
+
+
+def _stuck(names: list[str]) -> NoReturn:
+    """Services ignore their cancellation: leave without unwinding, with the terminal in order."""
+    print(f"hardtack: error: {', '.join(names)} would not stop (killed)", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_SOFTWARE)
+
+
+@contextlib.contextmanager
+def _boot_is_permanent() -> Iterator[None]:
+    """Keep what booting allocated out of every later collection (gc.freeze)."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _encoded(words: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(os.fsencode(word) for word in words)
+
+
+async def run_init(machine: Machine) -> int:
+    """Run the configured program; its exit status as a shell would report it."""
+    config = machine.config
+    status = await machine.programs.run_init(
+        _encoded(config.argv),
+        _encoded(tuple(f"{name}={value}" for name, value in config.env)),
+        os.fsencode(config.workdir),
+        config.uid,
+        config.gid,
+    )
+    return exit_status(status)
+
+
+async def run_kernel(
+    config: Config,
+    *,
+    topology: Topology = EMBEDDED,
+    builders: Mapping[str, Callable[[Machine], Service]] = BUILDERS,
+    on_epitaph: Callable[[Epitaph], None] | None = None,
+) -> int:
+    """Boot, run `config.argv` to its end, stop; the exit status for the host.
+
+    Raises PosixError where the program cannot be run, ServiceFailed where a service broke down.
+    `on_epitaph` is called after the stop for each service or handler that broke on the way.
+    """
+    topology.check()
+    machine = Machine(config, Bus(topology.ranks, topology.peers), Admission(config.heap_bytes))
+    supervisor = None
+    try:
+        async with supervise(machine.bus, topology, _stuck) as supervisor:
+            for spec in topology.starting_order():
+                build = functools.partial(builders[spec.name], machine)
+                machine.services[spec.name] = await supervisor.start(spec.name, build)
+            with _boot_is_permanent():
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(_relay_signals, machine.programs)
+                    status = await run_init(machine)
+                    nursery.cancel_scope.cancel()
+    finally:
+        machine.services.clear()  # no cycle keeps physical memory alive
+        if supervisor is not None and on_epitaph is not None:
+            for epitaph in supervisor.epitaphs:
+                on_epitaph(epitaph)
+    return status

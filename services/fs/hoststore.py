@@ -1,0 +1,184 @@
+"""A store of files on the host, through the host tree driver.
+
+Read-only use (`forwards` false): the host is a lower layer that memory changes cover; it is asked
+once and believed for good. An inode remembers the host path that it was found at, so it does not
+matter where its dentry moves. Forwarding use: a read-write bind; host paths follow the dentries.
+
+The host's inode numbers are kept. Other host file systems below the top get their own range, so
+that numbers stay unique in the volume, whose device number is one.
+"""
+
+from __future__ import annotations
+
+import stat
+from errno import EBADF, EIO, ENOENT, ENOMEM, ENOTDIR
+from typing import TYPE_CHECKING
+
+from bus.errors import KernelBug, PosixError
+from services.drivers.hosttree import api
+from services.fs.api import StatFsReply
+from services.fs.core_inode import Directory, File, Link, make_inode
+from services.fs.core_volume import OVERLAY_MAGIC, V9FS_MAGIC
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.core import Port
+    from services.drivers.ram.api import Extent
+    from services.fs.core_inode import Inode
+    from services.fs.core_volume import Volume
+
+DEVICE_SHIFT = 48
+
+
+class HostOrigin:
+    """What the host knows an inode by."""
+
+    __slots__ = ("handle", "path", "writable")
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        """Relative to the tree; where it was found."""
+        self.handle: int | None = None
+        """The driver's handle to its content, once that was wanted."""
+        self.writable = False
+
+
+def origin_of(inode: Inode) -> HostOrigin:
+    """The origin of an inode that came from this kind of store."""
+    origin = inode.origin
+    if not isinstance(origin, HostOrigin):
+        raise KernelBug(f"{inode!r} is not from the host")
+    return origin
+
+
+class HostStore:
+    """Files below `tree`, an absolute host path; only read."""
+
+    forwards = False
+
+    def __init__(self, port: Port, tree: bytes) -> None:
+        self.port = port
+        self.tree = tree
+        self._devices: dict[int, int] = {}
+
+    # ── names ───────────────────────────────────────────────────────────────────────────────
+
+    async def top(self, volume: Volume) -> Inode:
+        """The root's inode: a directory, or the one file that is bound."""
+        found = await self.port.call(api.Lstat(self.tree, b""))
+        return self.inode(volume, found, b"")
+
+    def path_in(self, directory: Directory, name: bytes) -> bytes:
+        """The host path of a name in a directory."""
+        above = origin_of(directory).path
+        return above + b"/" + name if above else name
+
+    async def lookup(self, directory: Directory, name: bytes) -> Inode | None:
+        """lstat(2) of a name."""
+        path = self.path_in(directory, name)
+        try:
+            found = await self.port.call(api.Lstat(self.tree, path))
+        except PosixError as refusal:
+            if refusal.errno in (ENOENT, ENOTDIR):
+                return None
+            raise
+        return self.inode(directory.volume, found, path)
+
+    def inode(self, volume: Volume, found: api.HostStat, path: bytes) -> Inode:
+        """The inode that the host described, the known one if it has several names."""
+        key = (found.dev, found.ino)
+        several = found.nlink > 1 and not stat.S_ISDIR(found.mode)
+        if several:
+            known = volume.known.get(key)
+            if known is not None:
+                return known
+        inode = make_inode(volume, self._number(found), found.mode, found.uid, found.gid)
+        inode.origin = HostOrigin(path)
+        self.describe(inode, found)
+        if several:
+            volume.known[key] = inode
+            volume.keys[inode] = key
+        return inode
+
+    def describe(self, inode: Inode, found: api.HostStat) -> None:
+        """Take over what the host says."""
+        inode.mode, inode.uid, inode.gid = found.mode, found.uid, found.gid
+        inode.nlink, inode.rdev = found.nlink, found.rdev
+        inode.size, inode.blocks = found.size, found.blocks
+        inode.atime_ns, inode.mtime_ns = found.atime_ns, found.mtime_ns
+        inode.ctime_ns = found.ctime_ns
+        inode.btime_ns = min(found.mtime_ns, found.ctime_ns)
+        inode.stale_atime = found.atime_ns <= max(found.mtime_ns, found.ctime_ns)
+        inode.attr = None
+        if isinstance(inode, File):
+            inode.backed_bytes = found.size
+
+    def _number(self, found: api.HostStat) -> int:
+        devices = self._devices
+        device = devices.setdefault(found.dev, len(devices))
+        return found.ino | device << DEVICE_SHIFT
+
+    async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
+        """All names of a directory."""
+        path = origin_of(directory).path
+        names = await self.port.call(api.ListDir(self.tree, path))
+        device = directory.ino >> DEVICE_SHIFT << DEVICE_SHIFT
+        return {entry.name: (entry.ino | device, entry.kind) for entry in names}
+
+    async def target(self, link: Link) -> bytes:
+        """readlink(2)."""
+        return await self.port.call(api.ReadLink(self.tree, origin_of(link).path))
+
+    # ── content ─────────────────────────────────────────────────────────────────────────────
+
+    async def ready(self, file: File, write: bool) -> None:
+        """Open the host's file, so that EACCES comes from open(2) and not from read(2)."""
+        origin = origin_of(file)
+        if origin.handle is None or (write and self.forwards and not origin.writable):
+            old = origin.handle
+            origin.handle = await self.port.call(
+                api.OpenFile(self.tree, origin.path, write and self.forwards)
+            )
+            origin.writable = write and self.forwards
+            if old is not None:
+                await self.port.call(api.CloseFile(old))
+
+    async def fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """preadv(2). What is no errno of read(2) becomes EIO; a handle lost is made again."""
+        origin = origin_of(file)
+        for attempt in (1, 2):
+            try:
+                await self.ready(file, write=False)
+                if origin.handle is None:
+                    raise KernelBug(f"{file!r} has no handle")
+                return await self.port.call(api.ReadFile(origin.handle, offset, list(extents)))
+            except PosixError as refusal:
+                if refusal.errno != EBADF or attempt == 2:
+                    raise PosixError(ENOMEM if refusal.errno == ENOMEM else EIO) from None
+                origin.handle = None
+        raise KernelBug("unreachable")
+
+    async def space(self) -> StatFsReply | None:
+        """statvfs(3) of the host's file system."""
+        host = await self.port.call(api.SpaceOf(self.tree))
+        return StatFsReply(
+            V9FS_MAGIC if self.forwards else OVERLAY_MAGIC,
+            host.block_bytes,
+            host.blocks,
+            host.free,
+            host.available,
+            host.files,
+            host.files_free,
+            0,
+            host.name_max,
+            0,
+        )
+
+    async def forget(self, inodes: Sequence[Inode]) -> None:
+        """Close what is open."""
+        for inode in inodes:
+            origin = origin_of(inode)
+            if origin.handle is not None:
+                handle, origin.handle = origin.handle, None
+                await self.port.call(api.CloseFile(handle))

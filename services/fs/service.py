@@ -1,0 +1,105 @@
+"""The file system service: takes requests, calls the core, replies.
+
+Handlers are grouped by what they are about, in `handle_*.py`; this file puts them together and
+mounts what the kernel boots with. A handler that needs nothing from outside never checkpoints: it
+runs inside the trap.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from services.fs import devtree
+from services.fs.api import Cred
+from services.fs.core_pages import PageCache
+from services.fs.core_tree import Tree
+from services.fs.handle_data import DataHandlers
+from services.fs.handle_names import NameHandlers
+from services.fs.handle_nodes import NodeHandlers
+from services.fs.handle_waits import WaitHandlers
+from services.fs.mounting import MountHandlers
+from services.fs.supply import Supply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bus.core import Port
+    from services.drivers.ram.api import Ram
+
+ROOT = Cred(0, 0)
+
+
+@attrs.frozen
+class MountSpec:
+    """One mount at boot, as in `api.Mount`; a mount point that is not there is made."""
+
+    target: bytes
+    kind: str = "tmpfs"
+    source: bytes = b""
+    options: str = ""
+    read_only: bool = False
+
+
+SYSTEM_MOUNTS = (
+    MountSpec(b"/proc", "foreign", b"proc", "proc"),
+    MountSpec(b"/sys", "tmpfs", b"sysfs"),
+    MountSpec(b"/dev", "tmpfs", b"devtmpfs"),
+)
+"""What covers the host's own: nothing of its devices and processes shows through."""
+
+
+class FsService:
+    """Serves "fs". `tree` is the state of an earlier incarnation to take up, if there is one."""
+
+    def __init__(
+        self,
+        ram: Ram,
+        vm_port: Port,
+        hosttree_port: Port,
+        clock_port: Port,
+        root: MountSpec | None = None,
+        mounts: Sequence[MountSpec] = SYSTEM_MOUNTS,
+        *,
+        memory_share: float = 0.5,
+        tree: Tree | None = None,
+    ) -> None:
+        self._fresh = tree is None
+        self.tree = Tree(int(ram.frames * memory_share)) if tree is None else tree
+        self.cache = PageCache(ram, self.tree.frames)
+        self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
+        self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
+        self._mounts = tuple(mounts)
+        self.mounting = MountHandlers(self.supply, hosttree_port)
+        self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
+            **NodeHandlers(self.supply).handlers,
+            **NameHandlers(self.supply).handlers,
+            **DataHandlers(self.supply).handlers,
+            **WaitHandlers(self.supply).handlers,
+            **self.mounting.handlers,
+        }
+
+    async def start(self) -> None:
+        """Mount the root and the rest, unless an earlier incarnation has done so."""
+        if not self._fresh:
+            return
+        self._fresh = False
+        for spec in (self._root, *self._mounts):
+            await self.mount(spec)
+
+    async def mount(self, spec: MountSpec) -> None:
+        """Mount at boot, as root, making the mount point where it is missing."""
+        volume, top = await self.mounting.volume(
+            spec.kind, spec.source, spec.options, spec.read_only
+        )
+        now = await self.supply.now()
+        if spec.target == b"/":
+            self.tree.mount(volume, top, None)
+            return
+        is_directory = stat.S_ISDIR(top.mode)
+        covers = await self.mounting.mount_point(spec.target, is_directory, now)
+        self.tree.mount(volume, top, covers)
+        if spec.target == b"/dev" and spec.kind == "tmpfs":
+            devtree.populate(self.tree, volume.root, now)

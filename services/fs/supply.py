@@ -1,0 +1,173 @@
+"""What the service fetches for the core: names from stores, frames and unmapping from vm.
+
+No step here changes the tree but by adding what a store said; between any two of them other
+callers may run (where vm or the host tree driver live in another process), so what comes back is
+checked against the present state before it is taken up.
+"""
+
+from __future__ import annotations
+
+from errno import ENOMEM
+from typing import TYPE_CHECKING, TypeVar
+
+from bus.errors import KernelBug, PosixError
+from services.drivers.clock.api import REALTIME, Now
+from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
+from services.fs.core_inode import Directory
+from services.fs.core_need import (
+    ATTEMPTS,
+    Need,
+    NeedFrames,
+    NeedListing,
+    NeedName,
+    NeedPages,
+    NeedTarget,
+)
+from services.fs.core_pages import PageCache, page_count, runs
+from services.vm.api import AllocFrames, FreeFrames, UnmapNode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bus.core import Port
+    from services.drivers.ram.api import Ram
+    from services.fs.core_inode import File, Inode
+    from services.fs.core_tree import Tree
+    from services.fs.core_volume import Store
+
+T = TypeVar("T")
+
+BATCH_FRAMES = 32
+READ_AHEAD_PAGES = 32
+"""How much is read at once where reading is sequential, 128 KiB as Linux does."""
+READ_AROUND_PAGES = 16
+
+
+class Supply:
+    """The way out: everything fs asks of other services passes here."""
+
+    def __init__(self, ram: Ram, tree: Tree, cache: PageCache, vm: Port, clock: Port) -> None:
+        self.ram = ram
+        self.tree = tree
+        self.cache = cache
+        self.vm = vm
+        self.clock = clock
+
+    def now(self) -> Awaitable[int]:
+        """The time of day, ns."""
+        return self.clock.call(Now(REALTIME))
+
+    async def run(self, attempt: Callable[[], T]) -> T:
+        """Call a core operation until it has all it needs."""
+        for _ in range(ATTEMPTS):
+            try:
+                return attempt()
+            except Need as need:
+                await self.fetch(need)
+        raise PosixError(ENOMEM)
+
+    async def fetch(self, need: Need) -> None:
+        """Get what the core lacks."""
+        if isinstance(need, NeedFrames):
+            await self.frames(need.count)
+        elif isinstance(need, NeedPages):
+            await self.pages(need.file, need.first, need.count)
+        elif isinstance(need, NeedName):
+            await self._name(need)
+        elif isinstance(need, NeedListing):
+            await self._listing(need)
+        elif isinstance(need, NeedTarget):
+            link = need.link
+            link.target = await _store(link).target(link)
+        else:
+            raise KernelBug(f"nobody supplies {need!r}")
+        if self.tree.frames.overfull or self.tree.orphans:
+            await self.settle()
+
+    async def _name(self, need: NeedName) -> None:
+        parent, directory = need.directory, need.directory.inode
+        if not isinstance(directory, Directory):
+            return
+        inode = await _store(directory).lookup(directory, need.name)
+        self.tree.remember(parent, need.name, inode)
+
+    async def _listing(self, need: NeedListing) -> None:
+        directory = need.directory.inode
+        if isinstance(directory, Directory):
+            directory.listed = await _store(directory).entries(directory)
+
+    async def frames(self, count: int) -> None:
+        """Fill the pool so that `count` can be taken; clean pages go if vm has no more."""
+        pool = self.tree.frames
+        while len(pool.free) < count:
+            short = count - len(pool.free)
+            try:
+                more = await self.vm.call(AllocFrames(max(short, BATCH_FRAMES), zero=False))
+                pool.supply(more)
+                return
+            except PosixError as refusal:
+                if refusal.errno != ENOMEM:
+                    raise
+            try:
+                more = await self.vm.call(AllocFrames(short, zero=False))
+                pool.supply(more)
+                return
+            except PosixError:
+                if not pool.evict(max(short, BATCH_FRAMES)):
+                    raise PosixError(ENOMEM) from None
+
+    async def pages(self, file: File, first: int, count: int) -> None:
+        """Read pages from the file's store, and some that will be wanted soon."""
+        pages = file.pages
+        ahead = READ_AHEAD_PAGES if not first or first - 1 in pages else READ_AROUND_PAGES
+        end = min(max(first + count, first + ahead), file.backed_pages)
+        last = first + 1
+        while last < end and last not in pages and last - first < max(count, ahead):
+            last += 1
+        wanted = min(last - first, 512)
+        pool = self.tree.frames
+        while len(pool.free) < wanted:
+            await self.frames(wanted)
+        pfns = [pool.take() for _ in range(wanted)]
+        try:
+            extents = runs(dict(enumerate(pfns)), 0, wanted * PAGE_BYTES)
+            count_bytes = await _store(file).fill(file, first << PAGE_SHIFT, extents)
+        except BaseException:
+            pool.give_up(pfns, mapped=False)
+            raise
+        if file.dentries:
+            self.cache.loaded(file, first, pfns, count_bytes)
+        else:
+            pool.give_up(pfns, mapped=False)
+
+    async def settle(self, keep: int | None = None) -> None:
+        """Give back what is not needed: frames to vm, handles to stores."""
+        pool = self.tree.frames
+        while self.tree.orphans:
+            orphans, self.tree.orphans = self.tree.orphans, []
+            for inode in orphans:
+                store = inode.volume.store
+                if store is not None:
+                    await store.forget([inode])
+        surplus = pool.surplus() if keep is None else pool.surplus(keep)
+        if surplus:
+            await self.vm.call(FreeFrames(surplus))
+
+    async def truncate(self, file: File, length_bytes: int) -> None:
+        """Set a file's size in memory; mappings past its end are undone before frames go."""
+        if self.cache.truncate(file, length_bytes):
+            await self.unmap(self.tree.nodes_of(file), page_count(length_bytes))
+        if self.tree.frames.overfull:
+            await self.settle()
+
+    async def unmap(self, nodes: Sequence[int], from_page: int) -> None:
+        """Pages of a file have gone: no mapping may show them."""
+        for node in nodes:
+            await self.vm.call(UnmapNode(node, from_page))
+
+
+def _store(inode: Inode) -> Store:
+    store = inode.volume.store
+    if store is None:
+        raise KernelBug(f"{inode!r} has no store")
+    return store

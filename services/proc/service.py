@@ -1,0 +1,251 @@
+"""proc on the bus, and the first program's life.
+
+`run_init` makes process 1, which has no user code and only reaps, and starts the program as its
+child with descriptors 0 to 2. When that program has ended, everything else is killed, as when the
+first process of a container ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from bus.errors import PosixError
+from services.drivers.clock.api import REALTIME, Now
+from services.drivers.cpu.engine import Ticker
+from services.fs.api import At, Foreign, Opened, Release, Resolve, Retain, RootNode
+from services.proc import lifecycle, table
+from services.proc.abi import SIGKILL
+from services.proc.api import ListProcesses, ProcessInfo, Signal
+from services.proc.descriptors import DescriptorTable, OpenFile
+from services.proc.image import load
+from services.proc.kernel import Kernel
+from services.proc.procfs import ProcFs
+from services.proc.signals import send
+from services.proc.space import AddressSpace
+from services.proc.task import Credentials, Directories, Process, Thread
+from services.proc.trap import Gate
+from services.proc.tty import attach_console
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bus.admission import Admission
+    from bus.core import Bus
+    from services.drivers.cpu.api import Core
+    from services.drivers.ram.api import Ram
+
+SLICE_S = 0.005
+"""How long a thread may run while others want to."""
+
+
+class ProcService:
+    """Processes, and the gate between programs and the kernel."""
+
+    def __init__(
+        self, bus: Bus, ram: Ram, core: Core, admission: Admission, config: Any = None
+    ) -> None:
+        self.kernel = Kernel(bus, ram, core, admission)
+        self.kernel.log = lambda text: print(text, file=sys.stderr, flush=True)
+        self.config = config
+        self.gate = Gate(self.kernel, table.build())
+        self.kernel.extra["gate"] = self.gate
+        self.kernel.extra["procfs"] = ProcFs(self.kernel)
+        self.kernel.extra["shutdown"] = self._shutdown
+        self.handlers: Mapping[type[Any], Callable[[Any], Awaitable[Any]]] = {
+            ListProcesses: self.list_processes,
+            Signal: self.signal,
+        }
+
+    async def list_processes(self, call: ListProcesses) -> tuple[ProcessInfo, ...]:
+        """ListProcesses."""
+        return tuple(
+            ProcessInfo(
+                p.pid,
+                p.parent.pid if p.parent else 0,
+                p.comm,
+                "Z" if p.zombie else "T" if p.stopped else "S",
+                len(p.threads),
+                len(p.descriptors.slots) if p.descriptors else 0,
+                len(p.children),
+                p.user_ns,
+            )
+            for p in self.kernel.processes.values()
+        )
+
+    async def signal(self, call: Signal) -> None:
+        """Signal."""
+        process = self.kernel.processes.get(call.pid)
+        if process is None:
+            raise PosixError(3)
+        send.to_process(process, send.kernel_info(call.signal))
+
+    # The first program ------------------------------------------------------------------------
+
+    async def run_init(
+        self, argv: tuple[bytes, ...], env: tuple[bytes, ...], cwd: bytes, uid: int, gid: int
+    ) -> int:
+        """Run the first program to its end; its wait(2) status. PosixError: it cannot be run."""
+        kernel = self.kernel
+        kernel.boot_realtime_ns = await kernel.clock.call(Now(REALTIME))
+        ticker = Ticker(kernel.core, SLICE_S)  # type: ignore[arg-type]
+        ticker.start()
+        try:
+            async with trio.open_nursery() as nursery:
+                kernel.nursery = nursery
+                nursery.start_soon(kernel.timers.serve)
+                try:
+                    await self._start(list(argv), list(env), cwd, Credentials(uid, gid))
+                    assert kernel.main is not None
+                    status = await self._wait_for_main(kernel.main)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await self._end_all()
+                nursery.cancel_scope.cancel()
+        finally:
+            ticker.stop()
+            kernel.nursery = None
+        return status
+
+    async def _start(
+        self, argv: list[bytes], env: list[bytes], cwd: bytes, ids: Credentials
+    ) -> None:
+        kernel = self.kernel
+        root = await kernel.fs.call(RootNode())
+        init = kernel.init = Process(kernel, kernel.new_pid(), None)
+        init.comm = b"init"
+        kernel.processes[init.pid] = init
+        process = kernel.main = Process(kernel, kernel.new_pid(), init)
+        process.credentials = ids
+        process.session.sid = process.pgid = process.pid
+        process.start_ns = await kernel.timers.now()
+        process.descriptors = DescriptorTable()
+        process.directories = Directories(root, root, 0o022)
+        kernel.processes[process.pid] = process
+        init.children[process.pid] = process
+        try:
+            await self._enter_directory(process, cwd)
+            await self._load_first(process, argv, env)
+        except BaseException:
+            await lifecycle.leave_directories(process)
+            kernel.processes.pop(process.pid)
+            kernel.main = None
+            raise
+
+    async def _enter_directory(self, process: Process, cwd: bytes) -> None:
+        kernel, directories = self.kernel, process.directories
+        assert directories is not None
+        try:
+            opened = await kernel.fs.call(
+                Resolve(directories.at, cwd, process.credentials.cred, directory=True, search=True)
+            )
+        except PosixError as error:
+            raise load.Unloadable(
+                error.errno, f"working directory {cwd.decode(errors='replace')} cannot be entered"
+            ) from None
+        if type(opened) is Foreign:
+            await kernel.fs.call(Retain(directories.root))
+            directories.cwd_foreign = opened.rest
+            return
+        assert type(opened) is Opened
+        directories.move(opened.node)
+
+    async def _find_program(self, process: Process, name: bytes, env: list[bytes]) -> bytes:
+        """Look a bare name up in PATH, as execvp(3) does."""
+        if b"/" in name:
+            return name
+        directories = process.directories
+        assert directories is not None
+        path = next((e[5:] for e in env if e.startswith(b"PATH=")), b"/usr/bin:/bin")
+        last = PosixError(2)
+        for folder in path.split(b":"):
+            candidate = (folder or b".") + b"/" + name
+            try:
+                opened = await self.kernel.fs.call(
+                    Resolve(directories.at, candidate, process.credentials.cred, execute=True)
+                )
+            except PosixError as error:
+                if error.errno == 13:
+                    last = error
+                continue
+            if type(opened) is Opened:
+                await self.kernel.fs.call(Release(opened.node))
+                if opened.mode & 0o170000 == 0o100000:
+                    return candidate
+        raise last
+
+    async def _load_first(self, process: Process, argv: list[bytes], env: list[bytes]) -> None:
+        from services.drivers.cpu import api as cpu
+
+        kernel, directories = self.kernel, process.directories
+        assert directories is not None
+        load.check_arguments(argv, env)
+        at: At = directories.at
+        path = await self._find_program(process, argv[0], env)
+        program = await load.open_program(process, kernel, at, path, argv)
+        try:
+            loaded = await load.load(kernel, process, program, at, env)
+        except BaseException:
+            await kernel.fs.call(Release(program.node))
+            raise
+        process.space = loaded.space
+        process.exe, process.exe_path = loaded.node, loaded.path
+        process.comm = path.rsplit(b"/", 1)[-1][:15]
+        process.argv_range, process.env_range = loaded.built.argv_range, loaded.built.env_range
+        process.auxv = loaded.built.auxv
+        process.execed = True
+        files: dict[int, OpenFile] = await attach_console(kernel, process)
+        assert process.descriptors is not None
+        for fd, file in sorted(files.items()):
+            process.descriptors.install(file, False, 1024, fd)
+        context = kernel.core.new_context(loaded.space.root_paddr)
+        kernel.core.poke(context, cpu.RSP, loaded.sp)
+        kernel.core.poke(context, cpu.RIP, loaded.entry)
+        lifecycle.start_thread(kernel, Thread(kernel, process, process.pid, context))
+
+    async def _wait_for_main(self, main: Process) -> int:
+        woken = trio.Event()
+        kernel = self.kernel
+
+        class Watcher:
+            def notify(self, events: int) -> None:
+                woken.set()
+
+        kernel.run_init_done.add(Watcher())
+        if main.pid in kernel.processes:
+            await woken.wait()
+        return main.exit_status
+
+    async def _end_all(self) -> None:
+        """Kill what is left and wait until it is gone."""
+        kernel = self.kernel
+        self.kill_all()
+        while any(p.threads for p in kernel.processes.values()):
+            await trio.lowlevel.checkpoint()
+            self.kill_all()
+        for process in [p for p in kernel.processes.values() if p.zombie]:
+            lifecycle.reap(process)
+
+    def _shutdown(self, status: int) -> None:
+        assert self.kernel.main is not None
+        lifecycle.exit_group(self.kernel.main, status)
+        self.kill_all()
+
+    def signal_program(self, number: int) -> None:
+        """Send a host's signal to the guest's first program."""
+        if self.kernel.main is not None:
+            send.to_process(self.kernel.main, send.kernel_info(number))
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process."""
+        for process in list(self.kernel.processes.values()):
+            if process.threads:
+                lifecycle.exit_group(process, SIGKILL)
+
+    def close(self) -> None:
+        """Nothing outlives `run_init`."""
+
+
+__all__ = ["AddressSpace", "ProcService"]

@@ -1,0 +1,99 @@
+"""Signatures of the calls on sockets."""
+
+from ..buffers import FILLED, buffer
+from ..clock import TIMESPEC
+from ..messages import MSGHDR, RECEIVED_MESSAGE, RECEIVED_MESSAGES, SENT_MESSAGES
+from ..model import Ctx, Format, ResultKind, Signature, call
+from ..scalars import FD, INT, UINT, ULONG, flags, value
+from ..sockaddr import ADDRESS_LENGTH, address_filled, address_given, length_unreadable
+from ..sockopts import GOT_OPTION, GOT_VALUE, LEVEL, OPTION, OPTION_VALUE
+from ..tables import network as t
+from ..text import hexadecimal, unsigned
+from .pairs import PIPE
+
+_MSG = flags(t.MSG_FLAGS)
+
+
+def _socket_type(word: int, ctx: Ctx) -> str:
+    """Write a socket's type with its flags."""
+    kind, bits = unsigned(word) & 0xF, unsigned(word) & ~0xF
+    name = t.SOCKET_TYPES.names.get(kind)
+    if name is None:
+        names, rest = t.SOCKET_FLAGS.split(unsigned(word))
+        if not names:
+            return t.SOCKET_TYPES.nameless(unsigned(word))
+        return "|".join([*names, *([hexadecimal(rest)] if rest else [])])
+    names, rest = t.SOCKET_FLAGS.split(bits)
+    return "|".join([name, *names, *([hexadecimal(rest)] if rest else [])])
+
+
+_PROTOCOLS = {
+    2: t.INET_PROTOCOLS, 10: t.INET_PROTOCOLS, 16: t.NETLINK_PROTOCOLS, 3: t.AX25_PROTOCOLS,
+    31: t.BLUETOOTH_PROTOCOLS,
+}  # fmt: skip
+
+
+def _protocol(word: int, ctx: Ctx) -> str:
+    """Write a socket's protocol, by name where its family names them."""
+    family = unsigned(ctx.args[0])
+    if family == 17:
+        return f"htons({t.ETHERNET_PROTOCOLS.value(int.from_bytes((word & 0xFFFF).to_bytes(2, 'little'), 'big'))})"
+    table = _PROTOCOLS.get(family)
+    return str(word) if table is None else table.value(unsigned(word))
+
+
+_SOCKET: dict[str, Format] = {
+    "family": value(t.FAMILIES), "type": _socket_type, "protocol": _protocol,
+}  # fmt: skip
+
+
+def _left(ctx: Ctx) -> str | None:
+    """Say how much of recvmmsg's timeout is left."""
+    if ctx.failed:
+        return None
+    if not ctx.result:
+        return "Timeout"
+    return f"left {TIMESPEC(ctx.args[4], ctx)}" if ctx.args[4] else None
+
+
+def _named(position: int, length: int) -> Signature:
+    return call(
+        ResultKind.DECIMAL, None, length_unreadable(2, 1, 3),
+        fd=FD, address=address_filled(2), length=ADDRESS_LENGTH,
+    )  # fmt: skip
+
+
+NETWORK: dict[str, Signature] = {
+    "socket": call(**_SOCKET),
+    "socketpair": call(**_SOCKET, fds=PIPE),
+    "bind": call(fd=FD, address=address_given(2), length=INT),
+    "connect": call(fd=FD, address=address_given(2), length=INT),
+    "listen": call(fd=FD, backlog=INT),
+    "accept": _named(1, 2),
+    "accept4": call(
+        ResultKind.DECIMAL, None, length_unreadable(2, 1, 4),
+        fd=FD, address=address_filled(2), length=ADDRESS_LENGTH, flags=flags(t.SOCKET_FLAGS),
+    ),
+    "getsockname": _named(1, 2),
+    "getpeername": _named(1, 2),
+    "shutdown": call(fd=FD, how=value(t.SHUTDOWN_HOW)),
+    "sendto": call(
+        fd=FD, buffer=buffer(2), size=ULONG, flags=_MSG, address=address_given(5), length=INT
+    ),
+    "recvfrom": call(
+        fd=FD, buffer=FILLED, size=ULONG, flags=_MSG, address=address_filled(5),
+        length=ADDRESS_LENGTH,
+    ),
+    "sendmsg": call(fd=FD, message=MSGHDR, flags=_MSG),
+    "recvmsg": call(fd=FD, message=RECEIVED_MESSAGE, flags=_MSG),
+    "sendmmsg": call(fd=FD, messages=SENT_MESSAGES, count=UINT, flags=_MSG),
+    "recvmmsg": call(
+        ResultKind.DECIMAL, _left,
+        fd=FD, messages=RECEIVED_MESSAGES, count=UINT, flags=_MSG, timeout=TIMESPEC,
+    ),
+    "setsockopt": call(fd=FD, level=LEVEL, option=OPTION, value=OPTION_VALUE, length=INT),
+    "getsockopt": call(
+        ResultKind.DECIMAL, None, length_unreadable(4, 3, 5),
+        fd=FD, level=LEVEL, option=GOT_OPTION, value=GOT_VALUE, length=ADDRESS_LENGTH,
+    ),
+}  # fmt: skip

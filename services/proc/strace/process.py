@@ -1,0 +1,352 @@
+"""Formats of processes: clone, limits, usage, scheduling, capabilities, names, personality."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from .buffers import INT_AT, _number, counted
+from .clock import timeval
+from .filestat import extension
+from .model import Change, Out
+from .scalars import signal_name
+from .tables import process as t
+from .text import address, array, hexadecimal, members, quote_field, signed, unsigned
+
+if TYPE_CHECKING:
+    from .model import Ctx
+
+_RLIMIT = struct.Struct("<QQ")
+_RUSAGE = struct.Struct("<qQqQ112x")
+_CLONE_ARGS = struct.Struct("<8Q")
+_CLONE_ARGS_MORE = struct.Struct("<3Q")
+_SYSINFO = struct.Struct("<q9QHxxxxxxQQI")
+_CAP_HEADER = struct.Struct("<Ii")
+RLIM_INFINITY = (1 << 64) - 1
+CLONE_PIDFD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x1000, 0x80000, 0x100000
+CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
+CLONE_INTO_CGROUP = 0x200000000
+
+
+def CLONE_STACK(word: int, ctx: Ctx) -> str:
+    """Write clone's stack."""
+    return f"child_stack={address(word)}"
+
+
+def CLONE_FLAGS(word: int, ctx: Ctx) -> str:
+    """Write clone's flags, whose low byte is the signal to send at exit."""
+    bits, signo = word & ~0xFF, word & 0xFF
+    names, rest = t.CLONE_FLAGS.split(bits)
+    if rest:
+        names.append(f"{rest:#x}")
+    if signo or not names:
+        names.append(signal_name(signo))
+    return f"flags={'|'.join(names)}"
+
+
+def CLONE_PARENT_TID(word: int, ctx: Ctx) -> str:
+    """Write where clone stores the child's number or descriptor."""
+    if not ctx.args[0] & (CLONE_PARENT_SETTID | CLONE_PIDFD):
+        return ""
+    return f"parent_tid={INT_AT(word, ctx)}"
+
+
+def CLONE_TLS(word: int, ctx: Ctx) -> str:
+    """Write clone's thread-local storage."""
+    return f"tls={address(word)}" if ctx.args[0] & CLONE_SETTLS else ""
+
+
+def CLONE_CHILD_TID(word: int, ctx: Ctx) -> str:
+    """Write where the child's number is stored, or cleared."""
+    wanted = ctx.args[0] & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
+    return f"child_tidptr={address(word)}" if wanted else ""
+
+
+def clone_split(ctx: Ctx) -> int:
+    """Say how many of clone's parameters print at entry."""
+    return 2 if ctx.args[0] & (CLONE_PARENT_SETTID | CLONE_PIDFD) else 5
+
+
+def _clone_fields(raw: bytes, ctx: Ctx) -> dict[str, str]:
+    bits, pidfd, child, parent, signo, stack, size, tls = _CLONE_ARGS.unpack_from(raw)
+    fields = {"flags": t.CLONE3_FLAGS.flags(bits)}
+    if bits & CLONE_PIDFD:
+        fields["pidfd"] = address(pidfd)
+    if bits & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID):
+        fields["child_tid"] = address(child)
+    if bits & CLONE_PARENT_SETTID:
+        fields["parent_tid"] = address(parent)
+    fields["exit_signal"] = signal_name(signo) if signo < 65 else str(signo)
+    fields["stack"] = address(stack)
+    fields["stack_size"] = hexadecimal(size)
+    if bits & CLONE_SETTLS:
+        fields["tls"] = address(tls)
+    if len(raw) >= _CLONE_ARGS.size + _CLONE_ARGS_MORE.size:
+        fields |= _clone_more(bits, raw, ctx)
+    return fields
+
+
+def _clone_more(bits: int, raw: bytes, ctx: Ctx) -> dict[str, str]:
+    set_tid, count, cgroup = _CLONE_ARGS_MORE.unpack_from(raw, _CLONE_ARGS.size)
+    fields = {}
+    if set_tid or count:
+        fields["set_tid"] = (
+            array(set_tid, count, 4, lambda b, _: str(int.from_bytes(b, "little")), ctx)
+            if count
+            else address(set_tid)
+        )
+        fields["set_tid_size"] = str(count)
+    if cgroup or bits & CLONE_INTO_CGROUP:
+        fields["cgroup"] = str(cgroup)
+    return fields
+
+
+def CLONE3_ARGS(word: int, ctx: Ctx) -> str:
+    """Write clone3's struct clone_args."""
+    size = ctx.args[1]
+    known = min(size, 88)
+    raw = ctx.fetch(word, known) if size >= 64 else None
+    if raw is None:
+        return address(word)
+    return members(**_clone_fields(raw, ctx))[:-1] + extension(word, 88, size, ctx) + "}"
+
+
+def _clone3_change(word: int, ctx: Ctx) -> str:
+    raw = ctx.fetch(word, 64) if ctx.args[1] >= 64 else None
+    if raw is None:
+        return ""
+    bits, pidfd, _, parent, *_ = _CLONE_ARGS.unpack(raw)
+    fields = {}
+    if bits & CLONE_PIDFD:
+        fields["pidfd"] = INT_AT(pidfd, ctx)
+    if bits & CLONE_PARENT_SETTID:
+        fields["parent_tid"] = INT_AT(parent, ctx)
+    return f" => {members(**fields)}" if fields else ""
+
+
+CLONE3_CHANGE = Change(_clone3_change)
+
+
+def limit(number: int) -> str:
+    """Write a resource limit: `8192*1024`, `RLIM64_INFINITY`."""
+    if number == RLIM_INFINITY:
+        return "RLIM64_INFINITY"
+    if number > 1024 and number % 1024 == 0:
+        return f"{number // 1024}*1024"
+    return str(number)
+
+
+def RLIMIT(word: int, ctx: Ctx) -> str:
+    """Write a struct rlimit."""
+    raw = ctx.fetch(word, _RLIMIT.size)
+    if raw is None:
+        return address(word)
+    current, most = _RLIMIT.unpack(raw)
+    return members(rlim_cur=limit(current), rlim_max=limit(most))
+
+
+def RUSAGE(word: int, ctx: Ctx) -> str:
+    """Write a struct rusage."""
+    raw = ctx.fetch(word, _RUSAGE.size)
+    if raw is None:
+        return address(word)
+    a, b, c, d = _RUSAGE.unpack(raw)
+    return f"{{ru_utime={timeval(a, b)}, ru_stime={timeval(c, d)}, ...}}"
+
+
+def _wait_usage(word: int, ctx: Ctx) -> str:
+    return RUSAGE(word, ctx) if ctx.result else address(word)
+
+
+WAIT_RUSAGE = Out(_wait_usage)
+
+
+def _sched_attr(word: int, size: int, ctx: Ctx) -> str:
+    raw = ctx.fetch(word, min(size, 56))
+    if raw is None or size < 48:
+        return address(word) if raw is None else members(size=str(size))
+    policy, bits, nice, priority, runtime, deadline, period = struct.unpack_from("<IQiIQQQ", raw, 4)
+    fields = {
+        "size": str(unsigned(int.from_bytes(raw[:4], "little"))),
+        "sched_policy": t.SCHED_POLICIES.value(policy),
+        "sched_flags": t.SCHED_FLAGS.flags(bits),
+        "sched_nice": str(nice),
+        "sched_priority": str(priority),
+        "sched_runtime": str(runtime),
+        "sched_deadline": str(deadline),
+        "sched_period": str(period),
+    }
+    if size >= 56:
+        least, most = struct.unpack_from("<II", raw, 48)
+        fields |= {"sched_util_min": str(least), "sched_util_max": str(most)}
+    text = members(**fields)
+    return text[:-1] + ", ...}" if size > 56 else text
+
+
+def SCHED_ATTR(word: int, ctx: Ctx) -> str:
+    """Write the struct sched_attr that is set."""
+    raw = ctx.fetch(word, 4)
+    if raw is None:
+        return address(word)
+    size = int.from_bytes(raw, "little")
+    return _sched_attr(word, size or 48, ctx) if size == 0 or size >= 48 else members(size=str(size))
+
+
+def _got_sched_attr(word: int, ctx: Ctx) -> str:
+    size = unsigned(ctx.args[2])
+    raw = ctx.fetch(word, 4) if size >= 48 else None
+    if raw is None:
+        return address(word)
+    return _sched_attr(word, int.from_bytes(raw, "little"), ctx)
+
+
+GOT_SCHED_ATTR = Out(_got_sched_attr)
+
+
+def _cpu_set(word: int, size: int, ctx: Ctx) -> str:
+    """Write a set of processors: `[0 2]`; at most the context's limit of them."""
+    raw = ctx.fetch(word, size) if size else b""
+    if raw is None or not word:
+        return address(word)
+    mask = int.from_bytes(raw, "little")
+    names = [str(cpu) for cpu in range(mask.bit_length()) if mask >> cpu & 1]
+    return f"[{' '.join(names)}]"
+
+
+def CPU_SET(word: int, ctx: Ctx) -> str:
+    """Write the set of processors that is set."""
+    return _cpu_set(word, unsigned(ctx.args[1]), ctx)
+
+
+def _got_cpu_set(word: int, ctx: Ctx) -> str:
+    return address(word) if ctx.failed else _cpu_set(word, ctx.result or 0, ctx)
+
+
+GOT_CPU_SET = Out(_got_cpu_set)
+
+
+def sched_note(ctx: Ctx) -> str | None:
+    """Name the scheduling policy that a call returned."""
+    return None if ctx.failed else t.SCHED_POLICIES.names.get(ctx.result or 0)
+
+
+def CAP_HEADER(word: int, ctx: Ctx) -> str:
+    """Write a capability header."""
+    raw = ctx.peek(word, _CAP_HEADER.size)
+    if raw is None:
+        return address(word)
+    version, pid = _CAP_HEADER.unpack(raw)
+    return members(version=t.CAPABILITY_VERSIONS.value(version), pid=str(pid))
+
+
+def _capabilities(mask: int) -> str:
+    """Write two words of capabilities; the unnamed bits of each word stand after its named ones."""
+    parts = []
+    for base in (0, 32):
+        word = mask >> base & 0xFFFFFFFF
+        unnamed = 0
+        for bit in range(32):
+            if word >> bit & 1:
+                name = t.CAPABILITIES.names.get(base + bit)
+                unnamed |= 0 if name else 1 << bit
+                parts += [f"1<<{name}"] if name else []
+        if unnamed:
+            parts.append(f"{unnamed:#x} /* CAP_??? */")
+    return "|".join(parts) or "0"
+
+
+def CAP_DATA(word: int, ctx: Ctx) -> str:
+    """Write the capability sets, as wide as the header's version says."""
+    header = ctx.peek(ctx.args[0], 4)
+    version = int.from_bytes(header or b"", "little")
+    words = 2 if version in (0x20071026, 0x20080522) else 1
+    raw = ctx.fetch(word, 12 * words) if header is not None else None
+    if raw is None:
+        return address(word)
+    numbers = struct.unpack(f"<{3 * words}I", raw)
+    sets = [sum(numbers[3 * w + kind] << 32 * w for w in range(words)) for kind in range(3)]
+    names = ("effective", "permitted", "inheritable")
+    return members(**{n: _capabilities(s) for n, s in zip(names, sets, strict=True)})
+
+
+def _utsname(word: int, ctx: Ctx) -> str:
+    raw = ctx.fetch(word, 390)
+    if raw is None:
+        return address(word)
+    system, node = quote_field(raw[:65]), quote_field(raw[65:130])
+    return f"{{sysname={system}, nodename={node}, ...}}"
+
+
+UTSNAME = Out(_utsname)
+
+
+def HOSTNAME(word: int, ctx: Ctx) -> str:
+    """Write a host's name, whole."""
+    length = unsigned(ctx.args[1])
+    if length > 64:
+        return address(word)
+    raw = ctx.peek(word, length)
+    return address(word) if raw is None else counted(word, length, ctx)
+
+
+def SYSINFO(word: int, ctx: Ctx) -> str:
+    """Write a struct sysinfo."""
+    raw = ctx.fetch(word, 112)
+    if raw is None:
+        return address(word)
+    uptime, l1, l2, l3, *rest = _SYSINFO.unpack_from(raw)
+    names = ("totalram", "freeram", "sharedram", "bufferram", "totalswap", "freeswap", "procs",
+             "totalhigh", "freehigh", "mem_unit")  # fmt: skip
+    numbers = {name: str(number) for name, number in zip(names, rest, strict=True)}
+    return members(uptime=str(uptime), loads=f"[{l1}, {l2}, {l3}]", **numbers)
+
+
+def PERSONALITY(word: int, ctx: Ctx) -> str:
+    """Write a personality: its type and its flags."""
+    word = unsigned(word)
+    if word == 0xFFFFFFFF:
+        return "0xffffffff"
+    kind, bits = t.PERSONALITIES.value(word & 0xFF), word & ~0xFF
+    return f"{kind}|{_personality_flags(bits)}" if bits else kind
+
+
+def _personality_flags(bits: int) -> str:
+    names, rest = t.PERSONALITY_FLAGS.split(bits)
+    return "|".join([*names, *([f"{rest:#x}"] if rest else [])])
+
+
+def personality_note(ctx: Ctx) -> str | None:
+    """Name the personality that there was before."""
+    return None if ctx.failed else PERSONALITY(ctx.result or 0, ctx)
+
+
+UID_AT = _number(4, True)
+
+
+def GROUPS(word: int, ctx: Ctx) -> str:
+    """Write the groups that are set."""
+    return _groups(word, signed(ctx.args[0]), ctx)
+
+
+def _groups(word: int, count: int, ctx: Ctx) -> str:
+    if count < 0:
+        return address(word)
+    return array(word, count, 4, lambda raw, _: _group(raw), ctx)
+
+
+def _group(raw: bytes) -> str:
+    number = int.from_bytes(raw, "little")
+    return "-1" if number == 0xFFFFFFFF else str(number)
+
+
+def _got_groups(word: int, ctx: Ctx) -> str:
+    return address(word) if ctx.failed else _groups(word, ctx.result or 0, ctx)
+
+
+GOT_GROUPS = Out(_got_groups)
+
+
+def ID_AT(word: int, ctx: Ctx) -> str:
+    """Write a user or group number in memory."""
+    raw = ctx.fetch(word, 4)
+    return address(word) if raw is None else f"[{_group(raw)}]"

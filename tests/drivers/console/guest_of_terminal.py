@@ -1,0 +1,35 @@
+"""A process whose terminal the console driver keeps: run by test_terminal.py on a pty."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import trio
+
+from services.drivers.console.api import WaitResize
+from services.drivers.console.service import ConsoleService
+
+
+async def main(how: str) -> None:
+    service = ConsoleService()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        os.write(1, b"READY\n")
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            if how == "resize":
+                size = await service.wait_resize(WaitResize())
+                os.write(1, b"SIZE %d %d\n" % size)
+            if how == "raise":
+                raise RuntimeError("an accident")
+            if how == "exit":
+                sys.exit(4)
+            if how in ("wait", "resize"):
+                async for _ in signals:
+                    break
+        nursery.cancel_scope.cancel()
+    service.close()
+
+
+trio.run(main, sys.argv[1])

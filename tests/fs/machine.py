@@ -1,0 +1,226 @@
+"""A machine for file system tests: RAM, a bus, fs and the host tree driver; vm and the clock fake.
+
+The fake vm counts references, so that a test can ask whether a frame leaked; its clock moves one
+second with every look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bus.core import Bus
+from bus.errors import PosixError
+from services.drivers.clock.api import Now
+from services.drivers.hosttree.service import HostTreeService
+from services.drivers.ram.api import PAGE_BYTES, Ram
+from services.fs import api
+from services.fs.api import At, Cred, Foreign, Opened
+from services.fs.service import FsService, MountSpec
+from services.vm.api import AllocFrames, FreeFrames, UnmapNode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.message import Request
+
+ROOT = Cred(0, 0)
+USER = Cred(1000, 1000, frozenset({1000, 50}))
+SECOND_NS = 10**9
+START_NS = 1_700_000_000 * SECOND_NS
+RESERVED_FRAMES = 64
+"""Frames at the start of RAM that tests use as user memory."""
+
+
+class FakeVm:
+    """Frames with reference counts, handed out in ascending order."""
+
+    def __init__(self, ram: Ram) -> None:
+        self.free = list(range(ram.frames - 1, RESERVED_FRAMES - 1, -1))
+        self.references: dict[int, int] = {}
+        self.unmapped: list[tuple[int, int]] = []
+        self.calls = 0
+        self.handlers = {
+            AllocFrames: self.alloc,
+            FreeFrames: self.release,
+            UnmapNode: self.unmap,
+        }
+
+    async def alloc(self, request: AllocFrames) -> tuple[int, ...]:
+        self.calls += 1
+        if request.count > len(self.free):
+            raise PosixError(12)
+        pfns = [self.free.pop() for _ in range(request.count)]
+        for pfn in pfns:
+            self.references[pfn] = 1
+        return tuple(pfns)
+
+    async def release(self, request: FreeFrames) -> None:
+        self.calls += 1
+        for pfn in request.pfns:
+            self.references[pfn] -= 1
+            if not self.references[pfn]:
+                del self.references[pfn]
+                self.free.append(pfn)
+
+    async def unmap(self, request: UnmapNode) -> None:
+        self.unmapped.append((request.node, request.from_page))
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+        self.step_ns = SECOND_NS
+        self.handlers = {Now: self.now}
+
+    async def now(self, request: Now) -> int:
+        self.now_ns += self.step_ns
+        return self.now_ns
+
+
+class Machine:
+    """Everything that a test needs, and short ways to ask fs."""
+
+    def __init__(
+        self,
+        root: MountSpec | None = None,
+        mounts: Sequence[MountSpec] = (),
+        ram_pages: int = 4096,
+        **options: Any,
+    ) -> None:
+        self.ram = Ram(ram_pages * PAGE_BYTES)
+        names = ("vm", "hosttree", "clock")
+        self.bus = Bus(
+            {"vm": 1, "hosttree": 0, "clock": 0, "fs": 2, "test": 3},
+            {"fs": frozenset(names), "test": frozenset({"fs", "vm"})},
+        )
+        self.vm = FakeVm(self.ram)
+        self.clock = FakeClock()
+        self.host = HostTreeService(self.ram)
+        self.bus.serve("vm", self.vm.handlers)
+        self.bus.serve("clock", self.clock.handlers)
+        self.bus.serve("hosttree", self.host.handlers)
+        ports = [self.bus.port("fs", name) for name in names]
+        self.fs = FsService(self.ram, *ports, root, mounts, **options)
+        self.bus.serve("fs", self.fs.handlers)
+        self.port = self.bus.port("test", "fs")
+        self.tree = self.fs.tree
+        self.at = At(0, 0)
+        self.cred = ROOT
+
+    async def start(self) -> Machine:
+        await self.fs.start()
+        node = await self.port.call(api.RootNode())
+        self.at = At(node, node)
+        return self
+
+    async def call(self, request: Request[Any]) -> Any:
+        return await self.port.call(request)
+
+    async def open(self, path: bytes, flags: int = 0, mode: int = 0o644, **more: Any) -> Opened:
+        reply = await self.call(api.Open(self.at, path, flags, mode, more.get("cred", self.cred)))
+        assert isinstance(reply, Opened), reply
+        return reply
+
+    async def release(self, node: int) -> None:
+        await self.call(api.Release(node))
+
+    async def stat(self, path: bytes, follow: bool = True) -> api.Attr:
+        reply = await self.call(api.Stat(self.at, path, self.cred, follow))
+        assert isinstance(reply, api.Attr), reply
+        return reply
+
+    async def write(self, node: int, offset: int, data: bytes, **more: Any) -> api.Written:
+        """Write from user memory that is cut up unevenly."""
+        assert len(data) <= (RESERVED_FRAMES - 1) * PAGE_BYTES
+        self.ram.bytes[PAGE_BYTES : PAGE_BYTES + len(data)] = data
+        reply = await self.call(api.Write(node, offset, cut(len(data)), self.cred, **more))
+        assert isinstance(reply, api.Written)
+        return reply
+
+    async def read(self, node: int, offset: int, count: int) -> bytes:
+        """Read into user memory that is cut up unevenly."""
+        assert count <= (RESERVED_FRAMES - 1) * PAGE_BYTES
+        done = await self.call(api.Read(node, offset, cut(count)))
+        return bytes(self.ram.bytes[PAGE_BYTES : PAGE_BYTES + done])
+
+    async def put(self, path: bytes, data: bytes, mode: int = 0o644) -> None:
+        """Make a file with this content."""
+        opened = await self.open(path, 0o1101, mode)  # O_CREAT | O_TRUNC | O_WRONLY
+        await self.call(api.WriteBytes(opened.node, 0, data))
+        await self.release(opened.node)
+
+    async def get(self, path: bytes) -> bytes:
+        """A file's whole content."""
+        opened = await self.open(path)
+        data = await self.call(api.ReadBytes(opened.node, 0, opened.size))
+        await self.release(opened.node)
+        return bytes(data)
+
+    async def names(self, path: bytes, count: int = 7) -> list[bytes]:
+        """The names in a directory, in order, without . and .."""
+        opened = await self.open(path, 0o200000)
+        found: list[bytes] = []
+        cookie = 0
+        while entries := await self.call(api.ReadDir(opened.node, cookie, count)):
+            found += [entry.name for entry in entries]
+            cookie = entries[-1].cookie
+        await self.release(opened.node)
+        assert found[:2] == [b".", b".."]
+        return found[2:]
+
+    async def errno(self, request: Request[Any]) -> int:
+        """The errno that a request is refused with, 0 if it is not."""
+        try:
+            reply = await self.call(request)
+        except PosixError as refusal:
+            assert refusal.errno in request.declaration.errors, (request, refusal)
+            return refusal.errno
+        if isinstance(reply, Opened):
+            await self.release(reply.node)
+        assert not isinstance(reply, Foreign)
+        return 0
+
+    async def assert_no_leak(self) -> None:
+        """Nothing is held but what the tree itself says that it holds."""
+        assert set(self.tree.nodes) <= {self.at.root} | mount_points(self), self.tree.nodes
+        await self.call(api.EvictPages(1 << 30))
+        assert not self.tree.orphans
+        assert not self.tree.frames.free
+        assert not self.tree.frames.dead
+        held = len(self.vm.references)
+        assert held == self.tree.frames.cached == pages_of(self), (held, self.tree.frames.cached)
+        assert self.tree.frames.kept == sum(v.used_pages for v in self.tree.volumes.values())
+
+
+def mount_points(machine: Machine) -> set[int]:
+    return {v.covers.node for v in machine.tree.volumes.values() if v.covers is not None}
+
+
+def pages_of(machine: Machine) -> int:
+    """Frames that files of the tree hold, by walking it."""
+    found = set()
+    names = 0
+    todo = [v.root for v in machine.tree.volumes.values()]
+    while todo:
+        dentry = todo.pop()
+        names += 1
+        inode = dentry.inode
+        if hasattr(inode, "pages"):
+            found.update(pfn for pfn in inode.pages.values() if pfn)
+        todo.extend(getattr(inode, "children", {}).values())
+    assert names == machine.tree.names, (names, machine.tree.names)
+    return len(found)
+
+
+def cut(count: int) -> list[tuple[int, int]]:
+    """User memory from frame 1 on, in uneven pieces."""
+    pieces, start = [], PAGE_BYTES
+    for size in (1, 4095, 5000, 77):
+        if count <= 0:
+            break
+        pieces.append((start, min(size, count)))
+        start += size
+        count -= size
+    if count > 0:
+        pieces.append((start, count))
+    return pieces
