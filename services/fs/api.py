@@ -440,13 +440,13 @@ class Release(Request[None]):
 
 @request("fs", idempotent=True)
 class PathOf(Request[bytes]):
-    """Where a node is, as seen from `root`; ends in ' (deleted)' for an unlinked one (proc(5)).
+    """Where a node is, as seen from `root` (0: the very top); ends in ' (deleted)' for an unlinked one (proc(5)).
 
     A node outside `root` gets '(unreachable)' in front, as getcwd(2) has it.
     """
 
     node: int
-    root: int
+    root: int = 0
 
 
 @request("fs", errors=(ENOMEM,))

@@ -38,7 +38,18 @@ DIRENT_BYTES = 20
 class Dentry:
     """A name in a directory, with its inode; or with None, the name's absence."""
 
-    __slots__ = ("hides", "inode", "linked", "mounted", "name", "node", "parent", "refs", "secret")
+    __slots__ = (
+        "hides",
+        "inode",
+        "linked",
+        "mounted",
+        "name",
+        "node",
+        "parent",
+        "refs",
+        "secret",
+        "turn",
+    )
 
     def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
         self.name = name
@@ -54,6 +65,8 @@ class Dentry:
         """The store has this name too."""
         self.secret = False
         """Absent although the store has it: a whiteout, which must not be evicted."""
+        self.turn = 0
+        """`Tree.turn` when a volatile store last confirmed it."""
 
     def __repr__(self) -> str:
         return f"<Dentry {self.name!r} of {self.inode!r}>"

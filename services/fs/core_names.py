@@ -88,8 +88,8 @@ def plan_make(tree: Tree, at: At, path: bytes, cred: Cred, is_directory: bool) -
     return where
 
 
-def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode:
-    """An inode for a new file in a directory, with the owner and group that inode(7) gives it."""
+def ownership(directory: Directory, mode: int, cred: Cred) -> tuple[int, int]:
+    """The mode and group of a new file: a set-group-ID directory passes its own on (inode(7))."""
     gid = cred.gid
     if directory.mode & stat.S_ISGID:
         gid = directory.gid
@@ -97,11 +97,24 @@ def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode
             mode |= stat.S_ISGID
         elif mode & 0o2010 == 0o2010 and not in_group(gid, cred):
             mode &= ~stat.S_ISGID
+    return mode, gid
+
+
+def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode:
+    """An inode for a new file in a directory."""
+    mode, gid = ownership(directory, mode, cred)
     volume = directory.volume
     inode = make_inode(volume, volume.new_ino(), mode, cred.uid, gid)
     inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = now_ns
     inode.changed = True
     return inode
+
+
+def commit_made(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: int) -> Dentry:
+    """The same for an inode that a store has made: it may be asked for again."""
+    dentry = commit_make(tree, parent, name, inode, now_ns)
+    directory_of(parent).changed = inode.changed = False
+    return dentry
 
 
 def commit_make(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: int) -> Dentry:

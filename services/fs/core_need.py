@@ -30,6 +30,14 @@ class NeedName(Need):
         self.name = name
 
 
+class NeedFresh(Need):
+    """An entry of a volume that others change too, checked since this request began."""
+
+    def __init__(self, directory: Dentry, name: bytes) -> None:
+        self.directory = directory
+        self.name = name
+
+
 class NeedListing(Need):
     """All names of a directory that a store holds."""
 

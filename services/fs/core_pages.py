@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
+from services.fs.core_inode import File
 from services.fs.core_need import NeedPages
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from services.drivers.ram.api import Extent, Ram
     from services.fs.core_frames import Frames
-    from services.fs.core_inode import File
+    from services.fs.core_inode import Inode
 
 PAGE_MASK = PAGE_BYTES - 1
 SIZE_MAX = (1 << 63) - 1
@@ -247,6 +248,32 @@ class PageCache:
         if file.mapped:
             self.ram.ring(DOORBELL_CODE)
 
+    def overwrite(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> None:
+        """The store took `length` bytes: pages that are cached take them too."""
+        position = 0
+        for paddr, count in extents:
+            left = min(count, length - position)
+            while left > 0:
+                start = offset + position
+                step = min(left, PAGE_BYTES - (start & PAGE_MASK))
+                pfn = file.pages.get(start >> PAGE_SHIFT)
+                if pfn:
+                    target = (pfn << PAGE_SHIFT) + (start & PAGE_MASK)
+                    self.ram.copy(target, paddr, step)
+                paddr += step
+                position += step
+                left -= step
+        self._written(file, offset + length)
+        file.backed_bytes = file.size
+
+    def written_back(self, file: File) -> None:
+        """The store has all dirty pages; those that may still be mapped for writing stay so."""
+        done = file.dirty - file.mapped
+        self.frames.charge(file.volume, -len(done))
+        file.dirty -= done
+        if file.pages:
+            self.frames.clean[file] = None
+
     # ── mapping ─────────────────────────────────────────────────────────────────────────────
 
     def map(self, file: File, first: int, count: int, for_write: bool) -> tuple[int, ...]:
@@ -302,6 +329,13 @@ class PageCache:
 
     def _drop_from(self, file: File, first: int) -> None:
         self.drop(file, [index for index in file.pages if index >= first])
+
+    def forget_clean(self, inode: Inode) -> None:
+        """The store has other content now: pages that nobody maps or has written go."""
+        if isinstance(inode, File):
+            file = inode
+            held = file.dirty | file.mapped
+            self.drop(file, [index for index in file.pages if index not in held])
 
     def drop(self, file: File, indices: Sequence[int]) -> None:
         """Pages leave the cache, whatever they hold; where they are backed they will be read."""

@@ -49,6 +49,8 @@ class Tree:
         self.locks = Locks()
         self.orphans: list[Inode] = []
         """Inodes with a store that left memory and that their stores must be told of."""
+        self.turn = 1
+        """Counts requests that walked; what a volatile store confirms is good for one."""
         self._next_node = 1
         self._next_volume = 1
 
@@ -210,6 +212,16 @@ class Tree:
         directory.modify(now_ns)
         if directory.volume.store is None:
             directory.size += entries * DIRENT_BYTES
+
+    def prune(self, dentry: Dentry) -> None:
+        """A store says that a name is gone, and with it everything beneath."""
+        inode = dentry.inode
+        if isinstance(inode, Directory):
+            for child in list(inode.children.values()):
+                if child.inode is not None:
+                    self.prune(child)
+        dentry.hides = False
+        self.detach(dentry)
 
     # ── forgetting ──────────────────────────────────────────────────────────────────────────
 

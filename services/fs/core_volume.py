@@ -24,6 +24,9 @@ OVERLAY_MAGIC = 0x794C7630
 V9FS_MAGIC = 0x01021997
 
 
+Pair = tuple[int | None, int | None]
+
+
 class Store(Protocol):
     """What a volume's files come from. Every method may raise PosixError."""
 
@@ -55,36 +58,28 @@ class Store(Protocol):
 class ForwardingStore(Store, Protocol):
     """A store that gets every change before memory does."""
 
-    async def refresh(self, inode: Inode) -> None:
-        """Take the attributes from the store again."""
+    async def refresh(self, inode: Inode) -> bool:
+        """Take the attributes from the store again; says whether the content changed too."""
 
-    async def make(self, directory: Dentry, name: bytes, mode: int, uid: int, gid: int) -> None:
-        """A new file, directory, FIFO or socket."""
+    def adopt(self, inode: Inode, fresh: Inode) -> bool:
+        """The same from an inode that `lookup` has just made for the same file."""
 
-    async def make_link(self, directory: Dentry, name: bytes, old: Dentry) -> None:
+    async def make(
+        self, directory: Directory, name: bytes, mode: int, uid: int, gid: int, target: bytes
+    ) -> Inode:
+        """A new file, directory, FIFO or socket, or a symbolic link to `target`."""
+
+    async def link(self, inode: Inode, directory: Directory, name: bytes) -> None:
         """A second name."""
-
-    async def make_symlink(
-        self, directory: Dentry, name: bytes, target: bytes, uid: int, gid: int
-    ) -> None:
-        """A symbolic link."""
 
     async def remove(self, dentry: Dentry) -> None:
         """unlink(2) or rmdir(2), by what it is."""
 
-    async def move(self, old: Dentry, directory: Dentry, name: bytes, flags: int) -> None:
+    async def move(self, old: Dentry, directory: Directory, name: bytes, flags: int) -> None:
         """renameat2(2)."""
 
-    async def set_attr(
-        self,
-        inode: Inode,
-        mode: int | None,
-        uid: int | None,
-        gid: int | None,
-        atime_ns: int | None,
-        mtime_ns: int | None,
-    ) -> None:
-        """chmod(2), chown(2), utimensat(2)."""
+    async def set_attr(self, inode: Inode, mode: int | None, owner: Pair, times: Pair) -> None:
+        """chmod(2), chown(2) with (uid, gid), utimensat(2) with (atime, mtime) in ns."""
 
     async def write(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
         """Write content from RAM; replies with the bytes written."""
@@ -117,6 +112,7 @@ class Volume:
         "store",
         "through",
         "used_pages",
+        "volatile",
     )
 
     def __init__(self, number: int, kind: str, source: bytes, options: str) -> None:
@@ -133,6 +129,8 @@ class Volume:
         self.store: Store | None = None
         self.through: ForwardingStore | None = None
         """The same store, if it takes changes."""
+        self.volatile = False
+        """Others change the store too: names are asked for again with every request."""
         self.root: Dentry
         self.covers: Dentry | None = None
         """The directory (or file) that it is mounted on; None for the root volume."""

@@ -19,7 +19,7 @@ from bus.errors import PosixError
 from services.fs.api import Foreign
 from services.fs.core_access import EXECUTE, allowed
 from services.fs.core_inode import Dentry, Directory, Link
-from services.fs.core_need import NeedName, NeedTarget
+from services.fs.core_need import NeedFresh, NeedName, NeedTarget
 from services.fs.core_tree import PATHS_LIMIT
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def entry(tree: Tree, parent: Dentry, name: bytes) -> Dentry | None:
     if not isinstance(directory, Directory):
         raise PosixError(ENOTDIR)
     child = directory.children.get(name)
+    if directory.volume.volatile:
+        return _confirmed(tree, parent, name, child)
     if child is not None:
         tree.name_hits += 1
         return child if child.inode is not None else None
@@ -68,10 +70,21 @@ def entry(tree: Tree, parent: Dentry, name: bytes) -> Dentry | None:
     raise NeedName(parent, name)
 
 
+def _confirmed(tree: Tree, parent: Dentry, name: bytes, child: Dentry | None) -> Dentry | None:
+    if child is None or child.turn != tree.turn:
+        if len(name) > NAME_MAX:
+            raise PosixError(ENAMETOOLONG)
+        if not parent.linked:
+            return None
+        tree.name_misses += 1
+        raise NeedFresh(parent, name)
+    return child if child.inode is not None else None
+
+
 class Walk:
     """One resolution under way: where it is (`here`) and what is left (`todo`, last first)."""
 
-    __slots__ = ("cred", "here", "links", "root", "slash", "todo", "tree")
+    __slots__ = ("cred", "here", "links", "root", "slash", "todo", "tree", "volatile")
 
     def __init__(self, tree: Tree, at: At, path: bytes, cred: Cred) -> None:
         if not path:
@@ -84,6 +97,8 @@ class Walk:
         self.here = tree.dentry(at.base)
         self.links = 0
         self.slash = False
+        self.volatile = False
+        """It led through a volume that others change: not to be remembered."""
         self.todo: list[bytes] = []
         self._push(path)
 
@@ -156,6 +171,8 @@ class Walk:
             if name == b"..":
                 self.up()
                 continue
+            if inode.volume.volatile:
+                self.volatile = True
             child = entry(self.tree, self.here, name)
             if child is None:
                 raise PosixError(ENOENT)
@@ -195,7 +212,7 @@ def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | 
     here = walk.here
     if walk.slash and not isinstance(here.inode, Directory):
         raise PosixError(ENOTDIR)
-    if here.linked:
+    if here.linked and not walk.volatile:
         if len(paths) >= PATHS_LIMIT:
             paths.clear()
         paths[key] = here

@@ -1,39 +1,210 @@
-"""Changes to volumes whose store takes them first (read-write binds)."""
+"""Changes to volumes whose store takes them first: a read-write bind, a disk.
+
+The order is: the core plans (permissions, kinds), the store does it, memory follows. The store
+may refuse, and then memory has not changed. While the store is asked, other callers may run: what
+memory then holds is looked at again, and where it no longer fits the plan the names concerned are
+forgotten, to be asked for anew.
+
+Content is written through: the store gets the bytes from the writer's own memory, and pages that
+are cached take them too. Pages that were mapped for writing are `dirty` and are written when the
+file is synced, or with the last reference.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bus.errors import KernelBug
+from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
+from services.fs.core_access import WRITE
+from services.fs.core_attr import NOW, attributes_changed
+from services.fs.core_inode import File
+from services.fs.core_names import (
+    EXCHANGE,
+    commit_link,
+    commit_made,
+    commit_remove,
+    commit_rename,
+    directory_of,
+    inode_of,
+    ownership,
+)
+from services.fs.core_open import access_of
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.drivers.ram.api import Extent
     from services.fs import api
     from services.fs.core_inode import Dentry, Inode
     from services.fs.core_names import Rename
+    from services.fs.core_volume import ForwardingStore
     from services.fs.core_walk import Place
     from services.fs.supply import Supply
 
 
+def through(inode: Inode) -> ForwardingStore:
+    """The store of an inode whose volume forwards."""
+    store = inode.volume.through
+    if store is None:
+        raise KernelBug(f"{inode!r} is on a volume that forwards nothing")
+    return store
+
+
 class Forwarder:
+    """One instance serves all such volumes."""
+
     def __init__(self, supply: Supply) -> None:
         self._supply = supply
+        self._tree = supply.tree
+        self._cache = supply.cache
 
-    async def opening(self, inode: Inode, flags: int) -> None:
-        raise NotImplementedError
+    # ── names ───────────────────────────────────────────────────────────────────────────────
 
     async def make(
         self, parent: Dentry, name: bytes, mode: int, cred: api.Cred, now: int, target: bytes = b""
     ) -> Dentry:
-        raise NotImplementedError
+        """A new name."""
+        directory = directory_of(parent)
+        mode, gid = ownership(directory, mode, cred)
+        inode = await through(directory).make(directory, name, mode, cred.uid, gid, target)
+        tree = self._tree
+        there = directory.children.get(name)
+        if there is not None and there.inode is not None:
+            if there.inode.ino == inode.ino:
+                return there
+            tree.prune(there)
+        dentry = commit_made(tree, parent, name, inode, now)
+        tree.clean[dentry] = None
+        await self._refresh(directory)
+        return dentry
 
     async def link(self, old: Dentry, where: Place, now: int) -> None:
-        raise NotImplementedError
+        """A second name."""
+        inode, directory = inode_of(old), directory_of(where.parent)
+        await through(inode).link(inode, directory, where.name)
+        there = directory.children.get(where.name)
+        if there is None or there.inode is None:
+            commit_link(self._tree, inode, where, now)
+        await self._refresh(inode, directory)
 
     async def remove(self, dentry: Dentry, now: int) -> None:
-        raise NotImplementedError
+        """unlink(2), rmdir(2)."""
+        parent, inode = dentry.parent, inode_of(dentry)
+        if parent is None:
+            raise KernelBug(f"{dentry!r} is a root")
+        await through(inode).remove(dentry)
+        if dentry.linked:
+            dentry.hides = False
+            commit_remove(self._tree, dentry, now)
+        await self._refresh(directory_of(parent))
 
     async def rename(self, rename: Rename, flags: int, now: int) -> None:
-        raise NotImplementedError
+        """renameat2(2)."""
+        old, target, source = rename.old, rename.target, rename.old.parent
+        if rename.same or source is None:
+            return
+        goal = directory_of(rename.parent)
+        await through(goal).move(old, goal, rename.name, flags)
+        there = goal.children.get(rename.name)
+        present = there if there is not None and there.inode is not None else None
+        if old.linked and present is target:
+            old.hides = False
+            if target is not None:
+                target.hides = flags == EXCHANGE and target.hides
+            commit_rename(self._tree, rename, now)
+        else:
+            for stale in (old, present):
+                if stale is not None and stale.linked:
+                    self._tree.prune(stale)
+        await self._refresh(directory_of(source), goal)
+
+    async def _refresh(self, *inodes: Inode) -> None:
+        for inode in inodes:
+            if await through(inode).refresh(inode):
+                self._cache.forget_clean(inode)
+
+    # ── attributes ──────────────────────────────────────────────────────────────────────────
 
     async def set_attr(
         self, inode: Inode, request: api.SetAttr, mode: int | None, now: int
     ) -> None:
-        raise NotImplementedError
+        """chmod(2), chown(2), utimensat(2)."""
+        atime = now if request.atime_ns == NOW else request.atime_ns
+        mtime = now if request.mtime_ns == NOW else request.mtime_ns
+        owner = (request.uid, request.gid)
+        await through(inode).set_attr(inode, mode, owner, (atime, mtime))
+        attributes_changed(self._tree, inode)
+
+    # ── content ─────────────────────────────────────────────────────────────────────────────
+
+    async def opening(self, inode: Inode, flags: int) -> None:
+        """open(2): what others wrote until now is seen, what they write later need not be."""
+        if not isinstance(inode, File):
+            return
+        await through(inode).ready(inode, bool(access_of(flags) & WRITE))
+        await self._refresh(inode)
+
+    async def write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> int:
+        """pwrite(2) of `length` bytes."""
+        store = through(file)
+        done = await store.write(file, offset, shorten(extents, length))
+        self._cache.overwrite(file, offset, extents, done)
+        await store.refresh(file)
+        return done
+
+    async def write_bytes(self, file: File, offset: int, data: bytes) -> int:
+        """The same from the kernel's own memory, through a frame."""
+        pool = self._supply.tree.frames
+        done = 0
+        while done < len(data):
+            await self._supply.frames(1)
+            pfn = pool.take()
+            paddr = pfn << PAGE_SHIFT
+            piece = data[done : done + PAGE_BYTES]
+            try:
+                self._supply.ram.bytes[paddr : paddr + len(piece)] = piece
+                extents = [(paddr, len(piece))]
+                count = await self.write(file, offset + done, extents, len(piece))
+            finally:
+                pool.give_up([pfn], mapped=False)
+            if not count:
+                break
+            done += count
+        return done
+
+    async def truncate(self, file: File, length_bytes: int) -> None:
+        """ftruncate(2)."""
+        store = through(file)
+        await store.truncate(file, length_bytes)
+        await self._supply.truncate(file, length_bytes)
+        await store.refresh(file)
+
+    async def flush(self, file: File) -> None:
+        """Write the pages that were mapped for writing."""
+        store = through(file)
+        for index in sorted(file.dirty):
+            pfn = file.pages.get(index)
+            start = index << PAGE_SHIFT
+            length = min(PAGE_BYTES, file.size - start)
+            if pfn and length > 0:
+                await store.write(file, start, [(pfn << PAGE_SHIFT, length)])
+        if file.dirty:
+            self._cache.written_back(file)
+            await store.refresh(file)
+
+    async def sync(self, file: File, data_only: bool) -> None:
+        """fsync(2), fdatasync(2)."""
+        await self.flush(file)
+        await through(file).sync(file, data_only)
+
+
+def shorten(extents: Sequence[Extent], length_bytes: int) -> list[Extent]:
+    """The first `length_bytes` of a list of runs."""
+    found: list[Extent] = []
+    for paddr, count in extents:
+        if length_bytes <= 0:
+            break
+        found.append((paddr, min(count, length_bytes)))
+        length_bytes -= count
+    return found

@@ -112,6 +112,9 @@ class NameHandlers:
             await store.ready(inode, write=False)
 
     async def _truncate(self, file: File) -> None:
+        if file.volume.through is not None:
+            await self._forward.truncate(file, 0)
+            return
         now = await self._supply.now()
         await self._supply.truncate(file, 0)
         file.modify(now)

@@ -154,7 +154,8 @@ class NodeHandlers:
 
     async def path_of(self, request: api.PathOf) -> bytes:
         """Where a node is."""
-        return path_of(self._tree.dentry(request.node), self._tree.dentry(request.root))
+        root = self._tree.dentry(request.root) if request.root else self._tree.root
+        return path_of(self._tree.dentry(request.node), root)
 
     async def caches(self, request: api.Caches) -> api.CacheCounts:
         """What the caches hold."""

@@ -18,7 +18,7 @@ from bus.errors import KernelBug, PosixError
 from services.drivers.hosttree import api
 from services.fs.api import StatFsReply
 from services.fs.core_inode import Directory, File, Link, make_inode
-from services.fs.core_volume import OVERLAY_MAGIC, V9FS_MAGIC
+from services.fs.core_volume import OVERLAY_MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,10 +52,17 @@ def origin_of(inode: Inode) -> HostOrigin:
     return origin
 
 
+def handle_of(origin: HostOrigin) -> int:
+    """The handle of an origin that is known to have one."""
+    if origin.handle is None:
+        raise KernelBug(f"no handle to {origin.path!r}")
+    return origin.handle
+
+
 class HostStore:
     """Files below `tree`, an absolute host path; only read."""
 
-    forwards = False
+    magic = OVERLAY_MAGIC
 
     def __init__(self, port: Port, tree: bytes) -> None:
         self.port = port
@@ -69,9 +76,13 @@ class HostStore:
         found = await self.port.call(api.Lstat(self.tree, b""))
         return self.inode(volume, found, b"")
 
+    def path(self, inode: Inode) -> bytes:
+        """Where the host has an inode, relative to the tree."""
+        return origin_of(inode).path
+
     def path_in(self, directory: Directory, name: bytes) -> bytes:
         """The host path of a name in a directory."""
-        above = origin_of(directory).path
+        above = self.path(directory)
         return above + b"/" + name if above else name
 
     async def lookup(self, directory: Directory, name: bytes) -> Inode | None:
@@ -121,49 +132,45 @@ class HostStore:
 
     async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
         """All names of a directory."""
-        path = origin_of(directory).path
-        names = await self.port.call(api.ListDir(self.tree, path))
+        names = await self.port.call(api.ListDir(self.tree, self.path(directory)))
         device = directory.ino >> DEVICE_SHIFT << DEVICE_SHIFT
         return {entry.name: (entry.ino | device, entry.kind) for entry in names}
 
     async def target(self, link: Link) -> bytes:
         """readlink(2)."""
-        return await self.port.call(api.ReadLink(self.tree, origin_of(link).path))
+        return await self.port.call(api.ReadLink(self.tree, self.path(link)))
 
     # ── content ─────────────────────────────────────────────────────────────────────────────
 
     async def ready(self, file: File, write: bool) -> None:
         """Open the host's file, so that EACCES comes from open(2) and not from read(2)."""
         origin = origin_of(file)
-        if origin.handle is None or (write and self.forwards and not origin.writable):
+        if origin.handle is None or (write and not origin.writable):
             old = origin.handle
-            origin.handle = await self.port.call(
-                api.OpenFile(self.tree, origin.path, write and self.forwards)
-            )
-            origin.writable = write and self.forwards
+            opened = await self.port.call(api.OpenFile(self.tree, self.path(file), write))
+            origin.handle, origin.writable = opened, write
             if old is not None:
                 await self.port.call(api.CloseFile(old))
 
     async def fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
         """preadv(2). What is no errno of read(2) becomes EIO; a handle lost is made again."""
         origin = origin_of(file)
-        for attempt in (1, 2):
+        for last in (False, True):
             try:
                 await self.ready(file, write=False)
-                if origin.handle is None:
-                    raise KernelBug(f"{file!r} has no handle")
-                return await self.port.call(api.ReadFile(origin.handle, offset, list(extents)))
+                handle = handle_of(origin)
+                return await self.port.call(api.ReadFile(handle, offset, list(extents)))
             except PosixError as refusal:
-                if refusal.errno != EBADF or attempt == 2:
+                if refusal.errno != EBADF or last:
                     raise PosixError(ENOMEM if refusal.errno == ENOMEM else EIO) from None
                 origin.handle = None
-        raise KernelBug("unreachable")
+        raise PosixError(EIO)
 
     async def space(self) -> StatFsReply | None:
         """statvfs(3) of the host's file system."""
         host = await self.port.call(api.SpaceOf(self.tree))
         return StatFsReply(
-            V9FS_MAGIC if self.forwards else OVERLAY_MAGIC,
+            self.magic,
             host.block_bytes,
             host.blocks,
             host.free,

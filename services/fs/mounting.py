@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
 from services.fs.api import Cred
+from services.fs.bindstore import BindStore
 from services.fs.core_inode import Directory, Inode
 from services.fs.core_names import commit_make, directory_of, new_inode
 from services.fs.core_walk import entry
@@ -44,9 +45,13 @@ class MountHandlers:
         volume.read_only = read_only or "ro" in words
         volume.no_exec = "noexec" in words
         if kind == "hosttree":
-            store = HostStore(self._hosttree, source)
-            volume.store = store
-            return volume, await store.top(volume)
+            if "rw" in words:
+                bind = BindStore(self._hosttree, source)
+                volume.store = volume.through = bind
+                volume.volatile = True
+            else:
+                volume.store = HostStore(self._hosttree, source)
+            return volume, await volume.store.top(volume)
         if kind == "foreign":
             volume.foreign = options
         top = Directory(volume, volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)

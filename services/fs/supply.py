@@ -7,6 +7,7 @@ checked against the present state before it is taken up.
 
 from __future__ import annotations
 
+import stat
 from errno import ENOMEM
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ from services.fs.core_need import (
     ATTEMPTS,
     Need,
     NeedFrames,
+    NeedFresh,
     NeedListing,
     NeedName,
     NeedPages,
@@ -59,6 +61,7 @@ class Supply:
 
     async def run(self, attempt: Callable[[], T]) -> T:
         """Call a core operation until it has all it needs."""
+        self.tree.turn += 1
         for _ in range(ATTEMPTS):
             try:
                 return attempt()
@@ -74,6 +77,8 @@ class Supply:
             await self.pages(need.file, need.first, need.count)
         elif isinstance(need, NeedName):
             await self._name(need)
+        elif isinstance(need, NeedFresh):
+            await self._fresh(need)
         elif isinstance(need, NeedListing):
             await self._listing(need)
         elif isinstance(need, NeedTarget):
@@ -90,6 +95,36 @@ class Supply:
             return
         inode = await _store(directory).lookup(directory, need.name)
         self.tree.remember(parent, need.name, inode)
+
+    async def _fresh(self, need: NeedFresh) -> None:
+        """Ask a volatile store for a name, and believe it rather than memory."""
+        parent, directory = need.directory, need.directory.inode
+        if not isinstance(directory, Directory):
+            return
+        turn = self.tree.turn
+        inode = await _store(directory).lookup(directory, need.name)
+        if not parent.linked:
+            return
+        child = directory.children.get(need.name)
+        if child is not None and child.inode is not None:
+            if inode is not None and same_file(child.inode, inode):
+                self.adopt(child.inode, inode)
+                child.turn = turn
+                return
+            self.tree.prune(child)
+        child = directory.children.get(need.name)
+        if child is None or inode is not None:
+            child = self.tree.attach(parent, need.name, inode)
+            self.tree.clean[child] = None
+        child.turn = turn
+
+    def adopt(self, inode: Inode, fresh: Inode) -> None:
+        """Take over attributes that the store has just given; content, if that changed."""
+        if fresh is inode:
+            return
+        through = inode.volume.through
+        if through is not None and through.adopt(inode, fresh):
+            self.cache.forget_clean(inode)
 
     async def _listing(self, need: NeedListing) -> None:
         directory = need.directory.inode
@@ -164,6 +199,11 @@ class Supply:
         """Pages of a file have gone: no mapping may show them."""
         for node in nodes:
             await self.vm.call(UnmapNode(node, from_page))
+
+
+def same_file(one: Inode, other: Inode) -> bool:
+    """Whether two inodes of a volume are the same file."""
+    return one.ino == other.ino and stat.S_IFMT(one.mode) == stat.S_IFMT(other.mode)
 
 
 def _store(inode: Inode) -> Store:

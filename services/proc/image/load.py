@@ -276,9 +276,9 @@ async def map_image(
         else:
             mapped_end = low
         end = start + segment.memory_bytes
-        if segment.memory_bytes > segment.file_bytes and mapped_end > file_end and segment.file_bytes:
-            if segment.flags & elf.PF_W:
-                await space.write(file_end, bytes(min(mapped_end, end) - file_end))
+        if segment.memory_bytes > segment.file_bytes > 0 and segment.flags & elf.PF_W:
+            # To the end of the page, not only of .bss: ld.so allocates from what is left of it.
+            await space.write(file_end, bytes(mapped_end - file_end))
         top = (end + PAGE - 1) & ~(PAGE - 1)
         if top > mapped_end:
             flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED

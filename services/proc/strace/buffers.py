@@ -71,8 +71,19 @@ def _filled_hex(word: int, ctx: Ctx) -> str:
 FILLED_HEX = Out(_filled_hex)
 
 
+def filled(size_arg: int) -> Out:
+    """Make the format of a buffer that is filled in, and no further than its size."""
+
+    def render(word: int, ctx: Ctx) -> str:
+        if ctx.failed:
+            return address(word)
+        return counted(word, min(ctx.result or 0, ctx.args[size_arg]), ctx)
+
+    return Out(render)
+
+
 def _filled_path(word: int, ctx: Ctx) -> str:
-    return address(word) if ctx.failed or not ctx.result else path(word, ctx, ctx.result)
+    return address(word) if ctx.failed else path(word, ctx, ctx.result or PATH_MAX)
 
 
 FILLED_PATH = Out(_filled_path)

@@ -136,3 +136,12 @@ def _remaining(write: Format) -> Callable[[int, Ctx], str]:
 
 REMAINING = Out(_remaining(TIMESPEC))
 """What nanosleep leaves when it is interrupted."""
+
+
+def _kept_timeout(word: int, ctx: Ctx) -> str:
+    kept: str | None = ctx.saved.get("timeout")
+    return TIMESPEC(word, ctx.at_exit(None)) if kept is None else kept
+
+
+KEPT_TIMEOUT = Out(_kept_timeout, TIMESPEC)
+"""A timeout that the kernel may change, as it was at entry; its parameter is named `timeout`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _POLLFD = struct.Struct("<iHH")
 _EVENT = struct.Struct("<IQ")
-FD_SETSIZE = 1024
+MOST_FDS = 1 << 20
 EPOLL_CTL_DEL = 2
 
 
@@ -33,7 +33,7 @@ def POLLFDS(word: int, ctx: Ctx) -> str:
 def _ready(ctx: Ctx) -> str:
     """Write what poll found, up to the context's limit."""
     vaddr, count = ctx.args[0], unsigned(ctx.args[1])
-    if not vaddr or not count:
+    if not vaddr or vaddr + count * _POLLFD.size > 1 << 64:
         return ""
     parts: list[str] = []
     for index in range(count):
@@ -49,7 +49,7 @@ def _ready(ctx: Ctx) -> str:
             parts.append("...")
             break
         parts.append(members(fd=str(fd), revents=POLL.flags(found)))
-    return f"[{', '.join(parts)}]"
+    return f"[{', '.join(parts)}]" if parts else ""
 
 
 def _left(arg: int, write: Format, ctx: Ctx) -> list[str]:
@@ -73,7 +73,7 @@ def poll_note(timeout: int | None = None) -> Note:
 
 def _fd_set(word: int, ctx: Ctx) -> tuple[str, list[int]]:
     """Write a set of descriptors, and give them."""
-    count = min(signed(ctx.args[0]), FD_SETSIZE)
+    count = min(signed(ctx.args[0]), MOST_FDS)
     size = (count + 63) // 64 * 8 if count > 0 else 0
     raw = ctx.peek(word, size) if size else None
     if raw is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from .buffers import STRING
 from .model import Out
 from .tables import files as t
-from .text import address, c_string, device, escape, hexadecimal, members, mode, octal, quote
+from .text import address, device, hexadecimal, members, mode, octal, quote_limited
 from .text import quote_hex, unsigned
 
 if TYPE_CHECKING:
     from .model import Ctx, Format
-    from .xlat import Table
 
 _STAT_BYTES = 144
 _STATX_BYTES = 256
@@ -21,6 +21,8 @@ _OPEN_HOW = struct.Struct("<QQQ")
 S_IFMT, S_IFCHR, S_IFBLK = 0o170000, 0o020000, 0o060000
 O_CREAT, O_TMPFILE = 0o100, 0o20000000
 AT_STATX_SYNC_TYPE = 0x6000
+STATX_SIZE = 0x200
+_XATTR_MOST = 1 << 24
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_PROPAGATION = 0x20, 0x1000, 0x2000, 0x1E0000
 
@@ -101,9 +103,9 @@ STAT = Out(_stat)
 def STATX_FLAGS(word: int, ctx: Ctx) -> str:
     """Write statx's flags, how fresh the answer must be first."""
     word = unsigned(word)
-    sync = t.AT_STATX_SYNC.flags(word & AT_STATX_SYNC_TYPE)
-    rest = word & ~AT_STATX_SYNC_TYPE
-    return f"{sync}|{t.AT_FLAGS.flags(rest) if t.AT_FLAGS.split(rest)[0] else hex(rest)}" if rest else sync
+    names, rest = t.AT_FLAGS.split(word & ~AT_STATX_SYNC_TYPE)
+    parts = [t.AT_STATX_SYNC.flags(word & AT_STATX_SYNC_TYPE), *names]
+    return "|".join([*parts, *([f"{rest:#x}"] if rest else [])])
 
 
 def _statx(word: int, ctx: Ctx) -> str:
@@ -115,9 +117,9 @@ def _statx(word: int, ctx: Ctx) -> str:
         stx_mask=t.STATX_MASK.flags(mask),
         stx_attributes=t.STATX_ATTR.flags(attributes),
         stx_mode=mode(bits),
-        stx_size=str(size),
     )
-    return text[:-1] + ", ...}"
+    length = f", stx_size={size}" if mask & STATX_SIZE else ""
+    return f"{text[:-1]}{length}, ...}}"
 
 
 STATX = Out(_statx)
@@ -152,9 +154,9 @@ STATFS = Out(_statfs)
 
 
 def _entries(word: int, ctx: Ctx) -> str:
-    if ctx.failed:
-        return address(word)
     size = ctx.result or 0
+    if ctx.failed or size > unsigned(ctx.args[2]):
+        return address(word)
     content = ctx.peek(word, size) if size else b""
     if content is None:
         return f"{address(word)} /* 0+ entries */"
@@ -181,12 +183,12 @@ DIRECTORY_ENTRIES = Out(_entries)
 def _attribute(word: int, length: int, ctx: Ctx) -> str:
     if not word:
         return "NULL"
-    content = ctx.peek(word, min(length, ctx.string_limit))
+    content = ctx.peek(word, length) if length <= _XATTR_MOST else None
     if content is None:
         return address(word)
-    if length <= ctx.string_limit and content[-1:] == b"\0":
-        return quote(content[:-1])
-    return quote(content, more=length > ctx.string_limit)
+    if content[-1:] == b"\0":
+        content = content[:-1]
+    return quote_limited(content, ctx)
 
 
 def ATTRIBUTE(word: int, ctx: Ctx) -> str:
@@ -229,18 +231,12 @@ def MOUNT_TYPE(word: int, ctx: Ctx) -> str:
     bits = ctx.args[3]
     if bits & (MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION):
         return address(word)
-    return long_string(word, ctx)
+    return STRING(word, ctx)
 
 
-def long_string(word: int, ctx: Ctx) -> str:
-    """Write a string as mount's are: cut at the context's limit."""
-    found = c_string(word, ctx.string_limit + 1, ctx)
-    if found is None:
-        return address(word)
-    content, whole = found
-    return quote(content) if whole else f'"{escape(content[: ctx.string_limit])}"...'
-
-
-def NAMED_FLAGS(table: Table) -> Format:
-    """Make the format of 32-bit flags."""
-    return lambda word, ctx: table.flags(unsigned(word))
+def MEMFD_FLAGS(word: int, ctx: Ctx) -> str:
+    """Write memfd_create's flags, with the size of its huge pages."""
+    word = unsigned(word)
+    size, rest = word >> 26, word & (1 << 26) - 1
+    parts = [t.MFD_FLAGS.flags(rest)] if rest or not size else []
+    return "|".join([*parts, *([f"{size}<<MFD_HUGE_SHIFT"] if size else [])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .clock import TIMESPEC
-from .scalars import ADDR, HEX32, UINT, ULONG
+from .scalars import ADDR, HEX32, UINT
 from .tables.prctl import FUTEX_COMPARISONS, FUTEX_OPERATIONS
 from .tables.process import FUTEX_COMMANDS
 from .text import hexadecimal, unsigned
@@ -60,16 +60,16 @@ _ARGUMENTS: dict[int, tuple[Format | None, Format | None, Format | None, Format 
     0: (UINT, TIMESPEC, None, None),
     1: (UINT, None, None, None),
     2: (UINT, None, None, None),
-    3: (UINT, ULONG, ADDR, None),
-    4: (UINT, ULONG, ADDR, UINT),
-    5: (UINT, ULONG, ADDR, _wake_operation),
+    3: (UINT, UINT, ADDR, None),
+    4: (UINT, UINT, ADDR, UINT),
+    5: (UINT, UINT, ADDR, _wake_operation),
     6: (None, TIMESPEC, None, None),
     7: (None, None, None, None),
     8: (None, None, None, None),
     9: (UINT, TIMESPEC, None, _bitset),
     10: (UINT, None, None, _bitset),
     11: (UINT, TIMESPEC, ADDR, None),
-    12: (UINT, ULONG, ADDR, UINT),
+    12: (UINT, UINT, ADDR, UINT),
     13: (None, TIMESPEC, None, None),
 }
 _UNKNOWN = (UINT, ADDR, ADDR, HEX32)

@@ -22,6 +22,8 @@ _CLONE_ARGS = struct.Struct("<8Q")
 _CLONE_ARGS_MORE = struct.Struct("<3Q")
 _SYSINFO = struct.Struct("<q9QHxxxxxxQQI")
 _CAP_HEADER = struct.Struct("<Ii")
+CPU_SET_MOST = 128
+NGROUPS_MAX = 65536
 RLIM_INFINITY = (1 << 64) - 1
 CLONE_PIDFD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x1000, 0x80000, 0x100000
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
@@ -36,9 +38,7 @@ def CLONE_STACK(word: int, ctx: Ctx) -> str:
 def CLONE_FLAGS(word: int, ctx: Ctx) -> str:
     """Write clone's flags, whose low byte is the signal to send at exit."""
     bits, signo = word & ~0xFF, word & 0xFF
-    names, rest = t.CLONE_FLAGS.split(bits)
-    if rest:
-        names.append(f"{rest:#x}")
+    names = [t.CLONE_FLAGS.flags(bits)] if bits else []
     if signo or not names:
         names.append(signal_name(signo))
     return f"flags={'|'.join(names)}"
@@ -121,7 +121,8 @@ def _clone3_change(word: int, ctx: Ctx) -> str:
         fields["pidfd"] = INT_AT(pidfd, ctx)
     if bits & CLONE_PARENT_SETTID:
         fields["parent_tid"] = INT_AT(parent, ctx)
-    return f" => {members(**fields)}" if fields else ""
+    more = extension(word, 88, ctx.args[1], ctx)
+    return f" => {members(**fields)[:-1]}{more if fields else more[2:]}}}" if fields or more else ""
 
 
 CLONE3_CHANGE = Change(_clone3_change)
@@ -194,7 +195,7 @@ def SCHED_ATTR(word: int, ctx: Ctx) -> str:
 
 def _got_sched_attr(word: int, ctx: Ctx) -> str:
     size = unsigned(ctx.args[2])
-    raw = ctx.fetch(word, 4) if size >= 48 else None
+    raw = ctx.fetch(word, 4) if size >= 4 else None
     if raw is None:
         return address(word)
     return _sched_attr(word, int.from_bytes(raw, "little"), ctx)
@@ -204,12 +205,13 @@ GOT_SCHED_ATTR = Out(_got_sched_attr)
 
 
 def _cpu_set(word: int, size: int, ctx: Ctx) -> str:
-    """Write a set of processors: `[0 2]`; at most the context's limit of them."""
-    raw = ctx.fetch(word, size) if size else b""
+    """Write a set of processors: `[0 2]`."""
+    raw = ctx.fetch(word, min(size, CPU_SET_MOST)) if size else b""
     if raw is None or not word:
         return address(word)
     mask = int.from_bytes(raw, "little")
     names = [str(cpu) for cpu in range(mask.bit_length()) if mask >> cpu & 1]
+    names += ["..."] if size > CPU_SET_MOST else []
     return f"[{' '.join(names)}]"
 
 
@@ -329,7 +331,7 @@ def GROUPS(word: int, ctx: Ctx) -> str:
 
 
 def _groups(word: int, count: int, ctx: Ctx) -> str:
-    if count < 0:
+    if not 0 <= count <= NGROUPS_MAX:
         return address(word)
     return array(word, count, 4, lambda raw, _: _group(raw), ctx)
 

@@ -62,9 +62,10 @@ def render_exit(name: str, args: Args, ctx: Ctx, column: int | None = None) -> s
     count = ctx.saved.get("entered")
     count = signature.entry_count(ctx) if count is None else count
     begun = any(_rendered(d, ctx) for d in signature.params[:count]) if signature.tight else count
-    comma = bool(begun) and signature.tight
+    waiting = signature.params[count:]
+    comma = bool(begun) and (signature.tight or bool(waiting and waiting[0].joined))
     text = ""
-    for decoder in signature.params[count:]:
+    for decoder in waiting:
         shown = _rendered(decoder, ctx)
         if shown:
             text += (", " if comma and not decoder.joined else "") + shown

@@ -98,8 +98,8 @@ def SIGEVENT(word: int, ctx: Ctx) -> str:
         return address(word)
     value, signo, notify, function, attributes = _SIGEVENT.unpack(raw)
     named = notify in (0, 4)
-    fields = {
-        "sigev_value": _sigval(value, "sival_"),
+    fields = {"sigev_value": _sigval(value, "sival_")} if value else {}
+    fields |= {
         "sigev_signo": signal_name(signo) if named else str(signo),
         "sigev_notify": t.SIGEV_KINDS.value(unsigned(notify)),
     }

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from .model import Out
 from .tables import network as t
-from .text import address, hexadecimal, listing, members, quote, signed, unsigned
+from .text import address, hexadecimal, listing, members, quote, signed
 
 if TYPE_CHECKING:
-    from .model import Ctx, Format
+    from .model import Ctx, Format, Split
 
 SOCKADDR_MAX = 128
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK = 1, 2, 10, 16, 17, 40
@@ -157,15 +157,10 @@ def _length(word: int, ctx: Ctx) -> str:
 ADDRESS_LENGTH = Out(_length, remember_length)
 
 
-def length_unreadable(length_arg: int, entry: int, count: int) -> object:
+def length_unreadable(length_arg: int, waits: int, count: int) -> Split:
     """Make the split of a call that has nothing to wait for if its length is not readable."""
 
     def split(ctx: Ctx) -> int:
-        return entry if ctx.peek(ctx.args[length_arg], 4) is not None else count
+        return waits if ctx.peek(ctx.args[length_arg], 4) is not None else count
 
     return split
-
-
-def word32(word: int) -> int:
-    """Read the low 32 bits of a word."""
-    return unsigned(word)

@@ -155,7 +155,7 @@ def _fields(word: int, length: int, ctx: Ctx, names: tuple[str, ...]) -> str:
 
 def _got_value(word: int, ctx: Ctx) -> str:
     raw = ctx.peek(ctx.args[4], 4)
-    if raw is None or ctx.failed or not word:
+    if raw is None or ctx.failed or not word or _int(raw) <= 0:
         return address(word)
     level, option, length = unsigned(ctx.args[1]), unsigned(ctx.args[2]), _int(raw)
     if level == SOL_SOCKET:

@@ -100,7 +100,9 @@ def c_string(vaddr: int, limit: int, ctx: Ctx) -> tuple[bytes, bool] | None:
 def mode(bits: int) -> str:
     """Write a file mode: `S_IFREG|0644`, `S_IFDIR|S_ISVTX|0777`."""
     names = [_FORMATS[bits & 0o170000]] if bits & 0o170000 in _FORMATS else []
-    rest = bits & ~0o170000 if names else bits
+    if not names:
+        return octal(bits)
+    rest = bits & ~0o170000
     for bit, name in _MODE_BITS:
         if rest & bit:
             names.append(name)

@@ -6,6 +6,7 @@ from ..filestat import (
     ATTRIBUTE,
     DIRECTORY_ENTRIES,
     GOT_ATTRIBUTE,
+    MEMFD_FLAGS,
     MKNOD_MODE,
     MOUNT_FLAGS,
     MOUNT_TYPE,
@@ -15,12 +16,11 @@ from ..filestat import (
     STATFS,
     STATX,
     STATX_FLAGS,
-    long_string,
     mknod_device,
     open_mode,
 )
 from ..model import ResultKind, Signature, call
-from ..scalars import DIRFD, FD, HEX, MODE, UID, UINT, ULONG, flags, value
+from ..scalars import DIRFD, FD, HEX, LONG, MODE, UID, UINT, ULONG, flags, value
 from ..tables import files as t
 
 _AT = flags(t.AT_FLAGS)
@@ -94,7 +94,7 @@ FILES: dict[str, Signature] = {
     "lremovexattr": call(path=PATH, name=STRING),
     "fremovexattr": call(fd=FD, name=STRING),
     "mount": call(
-        source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=long_string
+        source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=STRING
     ),
     "umount2": call(path=PATH, flags=flags(t.UMOUNT_FLAGS)),
     "pivot_root": call(new=PATH, old=PATH),
@@ -107,7 +107,6 @@ FILES: dict[str, Signature] = {
     "inotify_init1": call(flags=flags(t.INOTIFY_INIT_FLAGS)),
     "inotify_add_watch": call(fd=FD, path=PATH, mask=flags(t.INOTIFY_EVENTS)),
     "inotify_rm_watch": call(fd=FD, watch=FD),
-    "memfd_create": call(name=STRING, flags=flags(t.MFD_FLAGS)),
-    "quotactl": call(command=HEX, special=PATH, identity=UINT, address=HEX),
-    "fadvise64": call(fd=FD, offset=ULONG, length=ULONG, advice=value(t.FADVISE)),
+    "memfd_create": call(name=STRING, flags=MEMFD_FLAGS),
+    "fadvise64": call(fd=FD, offset=LONG, length=ULONG, advice=value(t.FADVISE)),
 }

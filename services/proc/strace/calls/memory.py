@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..buffers import bare_vectors, counted, filled_vectors, vectors
 from ..clock import TIMESPEC
 from ..model import Out, ResultKind, Signature, call
-from ..scalars import ADDR, FD, HEX, HEX32, INT, LONG, UINT, ULONG, flags, value
+from ..scalars import ADDR, FD, HEX, INT, LONG, UINT, ULONG, flags, value
 from ..tables import memory as t
 from ..text import address, array, hexadecimal, members, octal, signed, unsigned
 
@@ -50,6 +50,8 @@ def _mode_flags(table: Table, word: int, huge_name: str = "") -> str:
     word = unsigned(word)
     bits, huge = _huge(word & ~0o777, huge_name) if huge_name else (word & ~0o777, [])
     names, rest = table.split(bits)
+    if rest and not names and not huge:
+        return f"{rest:#x}{octal(word & 0o777)}"  # as strace does, with no bar between
     return "|".join([*names, *([f"{rest:#x}"] if rest else []), *huge, octal(word & 0o777)])
 
 
@@ -74,19 +76,15 @@ def _sembuf(raw: bytes, ctx: Ctx) -> str:
 
 
 def _operations(word: int, ctx: Ctx) -> str:
-    return array(word, unsigned(ctx.args[2 - 1 + 1]), 6, _sembuf, ctx)
+    return array(word, unsigned(ctx.args[2]), 6, _sembuf, ctx)
 
 
-def _message(length_of: str) -> Format:
-    def render(word: int, ctx: Ctx) -> str:
-        raw = ctx.fetch(word, 8)
-        if raw is None:
-            return address(word)
-        size = ctx.args[2] if length_of == "argument" else ctx.result or 0
-        kind = int.from_bytes(raw, "little", signed=True)
-        return members(mtype=str(kind), mtext=counted(word + 8, size, ctx))
-
-    return render
+def _message(word: int, ctx: Ctx) -> str:
+    raw = ctx.fetch(word, 8)
+    if raw is None:
+        return address(word)
+    kind = int.from_bytes(raw, "little", signed=True)
+    return members(mtype=str(kind), mtext=counted(word + 8, ctx.args[2], ctx))
 
 
 def _membarrier_note(ctx: Ctx) -> str | None:
@@ -101,10 +99,6 @@ def _membarrier_result(ctx: Ctx) -> ResultKind:
 
 def _membarrier_cpu(word: int, ctx: Ctx) -> str:
     return INT(word, ctx) if unsigned(ctx.args[1]) & 1 else ""
-
-
-def _semctl_argument(word: int, ctx: Ctx) -> str:
-    return hexadecimal(word)
 
 
 MEMORY: dict[str, Signature] = {
@@ -155,16 +149,16 @@ MEMORY: dict[str, Signature] = {
     "semop": call(identity=INT, operations=_operations, count=UINT),
     "semtimedop": call(identity=INT, operations=_operations, count=UINT, timeout=TIMESPEC),
     "semctl": call(
-        identity=INT, number=INT, command=_command(t.SEM_COMMANDS), argument=_semctl_argument
+        identity=INT, number=INT, command=_command(t.SEM_COMMANDS), argument=ADDR
     ),
     "msgget": call(key=_key, flags=lambda word, ctx: _mode_flags(t.IPC_FLAGS, word)),
     "msgsnd": call(
-        identity=INT, message=_message("argument"), size=ULONG, flags=flags(t.MSG_FLAGS)
+        identity=INT, message=_message, size=ULONG, flags=flags(t.MSG_FLAGS)
     ),
     "msgrcv": call(
-        identity=INT, message=Out(_message("result")), size=ULONG, type=LONG,
+        identity=INT, message=Out(_message), size=ULONG, type=LONG,
         flags=flags(t.MSG_FLAGS),
     ),
     "msgctl": call(identity=INT, command=_command(t.MSG_COMMANDS), buffer=ADDR),
-    "rseq": call(area=ADDR, size=HEX32, flags=HEX32, signature=HEX32),
+    "rseq": call(area=HEX, size=HEX, flags=HEX, signature=HEX),
 }  # fmt: skip

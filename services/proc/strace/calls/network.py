@@ -1,7 +1,7 @@
 """Signatures of the calls on sockets."""
 
-from ..buffers import FILLED, buffer
-from ..clock import TIMESPEC
+from ..buffers import buffer, filled
+from ..clock import KEPT_TIMEOUT, TIMESPEC
 from ..messages import MSGHDR, RECEIVED_MESSAGE, RECEIVED_MESSAGES, SENT_MESSAGES
 from ..model import Ctx, Format, ResultKind, Signature, call
 from ..scalars import FD, INT, UINT, ULONG, flags, value
@@ -21,7 +21,7 @@ def _socket_type(word: int, ctx: Ctx) -> str:
     if name is None:
         names, rest = t.SOCKET_FLAGS.split(unsigned(word))
         if not names:
-            return t.SOCKET_TYPES.nameless(unsigned(word))
+            return t.SOCKET_TYPES.nameless(unsigned(word)) if unsigned(word) else "0"
         return "|".join([*names, *([hexadecimal(rest)] if rest else [])])
     names, rest = t.SOCKET_FLAGS.split(bits)
     return "|".join([name, *names, *([hexadecimal(rest)] if rest else [])])
@@ -39,7 +39,7 @@ def _protocol(word: int, ctx: Ctx) -> str:
     if family == 17:
         return f"htons({t.ETHERNET_PROTOCOLS.value(int.from_bytes((word & 0xFFFF).to_bytes(2, 'little'), 'big'))})"
     table = _PROTOCOLS.get(family)
-    return str(word) if table is None else table.value(unsigned(word))
+    return str(word) if table is None or word >> 32 else table.value(unsigned(word))
 
 
 _SOCKET: dict[str, Format] = {
@@ -56,7 +56,7 @@ def _left(ctx: Ctx) -> str | None:
     return f"left {TIMESPEC(ctx.args[4], ctx)}" if ctx.args[4] else None
 
 
-def _named(position: int, length: int) -> Signature:
+def _named() -> Signature:
     return call(
         ResultKind.DECIMAL, None, length_unreadable(2, 1, 3),
         fd=FD, address=address_filled(2), length=ADDRESS_LENGTH,
@@ -69,19 +69,19 @@ NETWORK: dict[str, Signature] = {
     "bind": call(fd=FD, address=address_given(2), length=INT),
     "connect": call(fd=FD, address=address_given(2), length=INT),
     "listen": call(fd=FD, backlog=INT),
-    "accept": _named(1, 2),
+    "accept": _named(),
     "accept4": call(
         ResultKind.DECIMAL, None, length_unreadable(2, 1, 4),
         fd=FD, address=address_filled(2), length=ADDRESS_LENGTH, flags=flags(t.SOCKET_FLAGS),
     ),
-    "getsockname": _named(1, 2),
-    "getpeername": _named(1, 2),
+    "getsockname": _named(),
+    "getpeername": _named(),
     "shutdown": call(fd=FD, how=value(t.SHUTDOWN_HOW)),
     "sendto": call(
         fd=FD, buffer=buffer(2), size=ULONG, flags=_MSG, address=address_given(5), length=INT
     ),
     "recvfrom": call(
-        fd=FD, buffer=FILLED, size=ULONG, flags=_MSG, address=address_filled(5),
+        fd=FD, buffer=filled(2), size=ULONG, flags=_MSG, address=address_filled(5),
         length=ADDRESS_LENGTH,
     ),
     "sendmsg": call(fd=FD, message=MSGHDR, flags=_MSG),
@@ -89,7 +89,7 @@ NETWORK: dict[str, Signature] = {
     "sendmmsg": call(fd=FD, messages=SENT_MESSAGES, count=UINT, flags=_MSG),
     "recvmmsg": call(
         ResultKind.DECIMAL, _left,
-        fd=FD, messages=RECEIVED_MESSAGES, count=UINT, flags=_MSG, timeout=TIMESPEC,
+        fd=FD, messages=RECEIVED_MESSAGES, count=UINT, flags=_MSG, timeout=KEPT_TIMEOUT,
     ),
     "setsockopt": call(fd=FD, level=LEVEL, option=OPTION, value=OPTION_VALUE, length=INT),
     "getsockopt": call(

@@ -48,7 +48,7 @@ from ..process import (
     personality_note,
     sched_note,
 )
-from ..scalars import ADDR, DIRFD, FD, HEX32, INT, UID, UINT, ULONG, flags, value
+from ..scalars import ADDR, DIRFD, FD, HEX, HEX32, INT, UID, UINT, ULONG, flags, value
 from ..signals import SIGINFO, WAIT_STATUS
 from ..tables import process as t
 from ..tables.files import AT_FLAGS
@@ -153,7 +153,7 @@ PROCESSES: dict[str, Signature] = {
         address=ADDR, operation=FUTEX_OPERATION, value=futex_argument(0),
         timeout=futex_argument(1), address2=futex_argument(2), value3=futex_argument(3),
     ),
-    "set_tid_address": call(address=ADDR),
+    "set_tid_address": call(address=HEX),
     "set_robust_list": call(head=ADDR, length=ULONG),
     "get_robust_list": call(pid=INT, head=Out(ADDR_AT), length=Out(ULONG_AT)),
     "unshare": call(flags=flags(t.UNSHARE_FLAGS, 64)),

@@ -1,6 +1,6 @@
 """Signatures of the calls on signals."""
 
-from ..clock import TIMESPEC
+from ..clock import KEPT_TIMEOUT
 from ..model import Out, ResultKind, Signature, call
 from ..scalars import FD, HEX32, INT, SIGNAL, ULONG, flags, value
 from ..signals import (
@@ -25,7 +25,7 @@ SIGNALS: dict[str, Signature] = {
     "rt_sigsuspend": call(mask=exact_sigset(1), size=ULONG),
     "rt_sigtimedwait": call(
         ResultKind.DECIMAL, signal_note,
-        wanted=exact_sigset(3), info=Out(SIGINFO), timeout=TIMESPEC, size=ULONG,
+        wanted=exact_sigset(3), info=Out(SIGINFO), timeout=KEPT_TIMEOUT, size=ULONG,
     ),
     "rt_sigqueueinfo": call(pid=INT, signal=SIGNAL, info=SIGINFO),
     "rt_tgsigqueueinfo": call(pid=INT, tid=INT, signal=SIGNAL, info=SIGINFO),

@@ -1,0 +1,164 @@
+"""A read-write bind: a store of host files that every change goes to before memory has it.
+
+Host paths follow the dentries, so a file that was renamed here is found where it now is; one that
+has no name any more is reached through its handle. The host is believed: what it says of a file
+after a change is what memory then has, its clock included.
+"""
+
+from __future__ import annotations
+
+import stat
+from errno import EBADF, EIO, ESTALE
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.drivers.hosttree import api
+from services.fs.core_inode import File, Link
+from services.fs.core_volume import V9FS_MAGIC
+from services.fs.hoststore import HostStore, handle_of, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.drivers.ram.api import Extent
+    from services.fs.core_inode import Dentry, Directory, Inode
+    from services.fs.core_volume import Pair
+
+
+def host_path(dentry: Dentry) -> bytes:
+    """The path from the volume's top."""
+    names: list[bytes] = []
+    here = dentry
+    while here.parent is not None:
+        names.append(here.name)
+        here = here.parent
+    return b"/".join(reversed(names))
+
+
+class BindStore(HostStore):
+    """Files below `tree`, read and written."""
+
+    magic = V9FS_MAGIC
+
+    def path(self, inode: Inode) -> bytes:
+        """Where a name of the inode is now; ESTALE where it has none."""
+        for dentry in inode.dentries:
+            if dentry.linked:
+                return host_path(dentry)
+        if not inode.dentries:
+            return origin_of(inode).path
+        raise PosixError(ESTALE)
+
+    # ── attributes ──────────────────────────────────────────────────────────────────────────
+
+    async def refresh(self, inode: Inode) -> bool:
+        """Ask the host for the attributes; says whether the content changed behind us."""
+        origin = origin_of(inode)
+        if origin.handle is not None:
+            try:
+                return self._update(inode, await self.port.call(api.StatFile(origin.handle)))
+            except PosixError as refusal:
+                if refusal.errno != EBADF:
+                    raise
+                origin.handle = None
+        return self._update(inode, await self.port.call(api.Lstat(self.tree, self.path(inode))))
+
+    def adopt(self, inode: Inode, fresh: Inode) -> bool:
+        """The same from an inode that was just looked up."""
+        before = (inode.size, inode.mtime_ns)
+        for name in _ATTRIBUTES:
+            setattr(inode, name, getattr(fresh, name))
+        inode.attr = None
+        if isinstance(inode, File):
+            inode.backed_bytes = inode.size
+        if isinstance(inode, Link) and before != (inode.size, inode.mtime_ns):
+            inode.target = None
+        return before != (inode.size, inode.mtime_ns)
+
+    def _update(self, inode: Inode, found: api.HostStat) -> bool:
+        before = (inode.size, inode.mtime_ns)
+        self.describe(inode, found)
+        return before != (inode.size, inode.mtime_ns)
+
+    async def set_attr(self, inode: Inode, mode: int | None, owner: Pair, times: Pair) -> None:
+        """chown(2), chmod(2), utimensat(2)."""
+        origin = origin_of(inode)
+        path = b"" if origin.handle is not None else self.path(inode)
+        request = api.SetStat(self.tree, path, origin.handle, mode, *owner, *times)
+        self._update(inode, await self.port.call(request))
+
+    # ── names ───────────────────────────────────────────────────────────────────────────────
+
+    async def make(
+        self, directory: Directory, name: bytes, mode: int, uid: int, gid: int, target: bytes
+    ) -> Inode:
+        """Make a name on the host."""
+        path = self.path_in(directory, name)
+        if stat.S_ISLNK(mode):
+            request = api.MakeSymlink(self.tree, path, target, uid, gid)
+            found = await self.port.call(request)
+        else:
+            found = await self.port.call(api.MakeEntry(self.tree, path, mode, uid, gid))
+        return self.inode(directory.volume, found, path)
+
+    async def link(self, inode: Inode, directory: Directory, name: bytes) -> None:
+        """link(2)."""
+        new_path = self.path_in(directory, name)
+        await self.port.call(api.MakeLink(self.tree, self.path(inode), new_path))
+
+    async def remove(self, dentry: Dentry) -> None:
+        """unlink(2), rmdir(2); an open file keeps its handle."""
+        inode = dentry.inode
+        if isinstance(inode, File) and any(name.refs for name in inode.dentries):
+            await self.ready(inode, write=False)
+        is_directory = inode is not None and stat.S_ISDIR(inode.mode)
+        await self.port.call(api.Remove(self.tree, host_path(dentry), is_directory))
+
+    async def move(self, old: Dentry, directory: Directory, name: bytes, flags: int) -> None:
+        """renameat2(2)."""
+        goal = self.path_in(directory, name)
+        target = directory.children.get(name)
+        if target is not None and isinstance(target.inode, File) and target.refs and not flags:
+            await self.ready(target.inode, write=False)
+        await self.port.call(api.Move(self.tree, host_path(old), goal, flags))
+
+    # ── content ─────────────────────────────────────────────────────────────────────────────
+
+    async def write(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """pwritev(2) to the host."""
+        origin = origin_of(file)
+        for last in (False, True):
+            try:
+                await self.ready(file, write=True)
+                request = api.WriteFile(handle_of(origin), offset, list(extents))
+                return await self.port.call(request)
+            except PosixError as refusal:
+                if refusal.errno != EBADF or last:
+                    raise
+                origin.handle = None
+        raise PosixError(EIO)
+
+    async def truncate(self, file: File, length_bytes: int) -> None:
+        """ftruncate(2)."""
+        await self.ready(file, write=True)
+        await self.port.call(api.TruncateFile(handle_of(origin_of(file)), length_bytes))
+
+    async def sync(self, file: File, data_only: bool) -> None:
+        """fsync(2), fdatasync(2)."""
+        await self.ready(file, write=False)
+        await self.port.call(api.SyncFile(handle_of(origin_of(file)), data_only))
+
+
+_ATTRIBUTES = (
+    "mode",
+    "uid",
+    "gid",
+    "nlink",
+    "size",
+    "blocks",
+    "atime_ns",
+    "mtime_ns",
+    "ctime_ns",
+    "btime_ns",
+    "stale_atime",
+)
