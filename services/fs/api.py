@@ -374,7 +374,7 @@ class Truncate(Request[None]):
     cred: Cred
 
 
-@request("fs", errors=(EINVAL, ENOSPC, EOPNOTSUPP, EFBIG, EIO, ENODEV))
+@request("fs", errors=(EINVAL, ENOSPC, EOPNOTSUPP, EFBIG, EIO, EISDIR, ENODEV, ENOMEM, EPERM))
 class Allocate(Request[None]):
     """fallocate(2): default, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, COLLAPSE where cheap."""
 

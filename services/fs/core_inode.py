@@ -187,7 +187,7 @@ class File(Inode):
         """Read since the eviction hand last came by."""
         self.nameless = False
         """Made by O_TMPFILE: it may get a name."""
-        self.seals = 0
+        self.seals = -1
         """F_SEAL_* of fcntl(2); -1: it takes none."""
 
     @property

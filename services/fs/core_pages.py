@@ -161,6 +161,25 @@ class PageCache:
         self.frames.clean[file] = None
         self.frames.give_up(spare, mapped=False)
 
+    def quick_write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> bool:
+        """Write a piece of a page that is there and stays in memory anyway; False if it is not."""
+        start = offset & PAGE_MASK
+        if start + length > PAGE_BYTES or file.seals > 0 or len(extents) != 1:
+            return False
+        index = offset >> PAGE_SHIFT
+        pfn = file.pages.get(index)
+        if not pfn or (file.origin is not None and index not in file.dirty):
+            return False
+        target = (pfn << PAGE_SHIFT) + start
+        source = extents[0][0]
+        view = self.ram.bytes
+        view[target : target + length] = view[source : source + length]
+        if offset + length > file.size:
+            file.size = offset + length
+        if file.mapped:
+            self.ram.ring(DOORBELL_CODE)
+        return True
+
     # ── writing ─────────────────────────────────────────────────────────────────────────────
 
     def fill(self, file: File, first: int, last: int, cover: tuple[int, int]) -> int:

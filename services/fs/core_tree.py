@@ -53,6 +53,8 @@ class Tree:
         """Counts requests that walked; what a volatile store confirms is good for one."""
         self._next_node = 1
         self._next_volume = 1
+        self.nameless = self.new_volume("tmpfs", b"memfd", "")
+        """Where memory files without a name are; it is not mounted."""
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────
 

@@ -30,6 +30,7 @@ from services.fs.core_names import (
     ownership,
 )
 from services.fs.core_open import access_of
+from services.fs.extents import part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Forwarder:
             tree.prune(there)
         dentry = commit_made(tree, parent, name, inode, now)
         tree.clean[dentry] = None
-        await self._refresh(directory)
+        await self.refresh(directory)
         return dentry
 
     async def link(self, old: Dentry, where: Place, now: int) -> None:
@@ -86,7 +87,7 @@ class Forwarder:
         there = directory.children.get(where.name)
         if there is None or there.inode is None:
             commit_link(self._tree, inode, where, now)
-        await self._refresh(inode, directory)
+        await self.refresh(inode, directory)
 
     async def remove(self, dentry: Dentry, now: int) -> None:
         """unlink(2), rmdir(2)."""
@@ -97,7 +98,7 @@ class Forwarder:
         if dentry.linked:
             dentry.hides = False
             commit_remove(self._tree, dentry, now)
-        await self._refresh(directory_of(parent))
+        await self.refresh(directory_of(parent))
 
     async def rename(self, rename: Rename, flags: int, now: int) -> None:
         """renameat2(2)."""
@@ -117,9 +118,10 @@ class Forwarder:
             for stale in (old, present):
                 if stale is not None and stale.linked:
                     self._tree.prune(stale)
-        await self._refresh(directory_of(source), goal)
+        await self.refresh(directory_of(source), goal)
 
-    async def _refresh(self, *inodes: Inode) -> None:
+    async def refresh(self, *inodes: Inode) -> None:
+        """Take attributes from the store; pages too, if others changed the content."""
         for inode in inodes:
             if await through(inode).refresh(inode):
                 self._cache.forget_clean(inode)
@@ -143,12 +145,12 @@ class Forwarder:
         if not isinstance(inode, File):
             return
         await through(inode).ready(inode, bool(access_of(flags) & WRITE))
-        await self._refresh(inode)
+        await self.refresh(inode)
 
     async def write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> int:
         """pwrite(2) of `length` bytes."""
         store = through(file)
-        done = await store.write(file, offset, shorten(extents, length))
+        done = await store.write(file, offset, part(extents, 0, length))
         self._cache.overwrite(file, offset, extents, done)
         await store.refresh(file)
         return done
@@ -193,18 +195,14 @@ class Forwarder:
             self._cache.written_back(file)
             await store.refresh(file)
 
+    async def last_use(self, dentry: Dentry) -> None:
+        """The last reference to a name is about to go: mappings of it have gone already."""
+        file = dentry.inode
+        if isinstance(file, File) and self._tree.nodes_of(file) == [dentry.node]:
+            file.mapped.clear()
+            await self.flush(file)
+
     async def sync(self, file: File, data_only: bool) -> None:
         """fsync(2), fdatasync(2)."""
         await self.flush(file)
         await through(file).sync(file, data_only)
-
-
-def shorten(extents: Sequence[Extent], length_bytes: int) -> list[Extent]:
-    """The first `length_bytes` of a list of runs."""
-    found: list[Extent] = []
-    for paddr, count in extents:
-        if length_bytes <= 0:
-            break
-        found.append((paddr, min(count, length_bytes)))
-        length_bytes -= count
-    return found

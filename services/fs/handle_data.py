@@ -1,8 +1,12 @@
-"""Handlers of content: read, write, pages for mappings."""
+"""Handlers of content: read, write, pages for mappings, size, space, sync.
+
+The first lines of `read` and `write` are the hot path: one piece of one page that is in the cache
+is copied on the spot. Everything else goes through the core.
+"""
 
 from __future__ import annotations
 
-from errno import EFBIG, EINVAL, EISDIR, EROFS, ETXTBSY
+from errno import EFBIG, EINVAL, EISDIR, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EROFS, ETXTBSY
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
@@ -12,10 +16,16 @@ from services.fs.core_attr import accessed, drop_set_id
 from services.fs.core_inode import Directory, File
 from services.fs.core_need import Need
 from services.fs.core_pages import SIZE_MAX, page_count, total
+from services.fs.core_space import allocate, seek
+from services.fs.core_watch import IN_ACCESS, IN_MODIFY
+from services.fs.extents import part
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from services.drivers.ram.api import Extent
+    from services.fs.api import Cred
+    from services.fs.forward import Forwarder
     from services.fs.supply import Supply
 
 CHUNK_BYTES = 2 << 20
@@ -25,10 +35,12 @@ CHUNK_BYTES = 2 << 20
 class DataHandlers:
     """Content of regular files."""
 
-    def __init__(self, supply: Supply) -> None:
+    def __init__(self, supply: Supply, forward: Forwarder) -> None:
         self._supply = supply
+        self._forward = forward
         self._tree = supply.tree
         self._nodes = supply.tree.nodes
+        self._watches = supply.tree.watches
         self._cache = supply.cache
         self._view = supply.ram.bytes
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
@@ -38,6 +50,9 @@ class DataHandlers:
             api.WriteBytes: self.write_bytes,
             api.Pages: self.pages,
             api.Truncate: self.truncate,
+            api.Allocate: self.allocate,
+            api.SeekData: self.seek_data,
+            api.Sync: self.sync,
         }
 
     def _file(self, node: int) -> File:
@@ -46,9 +61,27 @@ class DataHandlers:
             raise PosixError(EISDIR if isinstance(inode, Directory) else EINVAL)
         return inode
 
+    # ── reading ─────────────────────────────────────────────────────────────────────────────
+
     async def read(self, request: api.Read) -> int:
         """pread(2)."""
-        file, offset, extents = self._file(request.node), request.offset, request.extents
+        offset, extents = request.offset, request.extents
+        if len(extents) == 1:
+            dentry = self._nodes.get(request.node)
+            file = None if dentry is None else dentry.inode
+            if isinstance(file, File):
+                paddr, length = extents[0]
+                end = offset + length
+                pfn = file.pages.get(offset >> 12)
+                if pfn and end <= file.size and (offset & 0xFFF) + length <= 4096:
+                    source = (pfn << 12) + (offset & 0xFFF)
+                    view = self._view
+                    view[paddr : paddr + length] = view[source : source + length]
+                    file.recent = True
+                    if file.stale_atime or self._watches.active:
+                        await self._was_read(request.node, file)
+                    return length
+        file = self._file(request.node)
         if offset < 0:
             raise PosixError(EINVAL)
         cache = self._cache
@@ -57,9 +90,15 @@ class DataHandlers:
         except Need as need:
             await self._supply.fetch(need)
             count = await self._supply.run(lambda: cache.read(file, offset, extents))
+        if file.stale_atime or self._watches.active:
+            await self._was_read(request.node, file)
+        return count
+
+    async def _was_read(self, node: int, file: File) -> None:
         if file.stale_atime:
             accessed(file, await self._supply.now())
-        return count
+        if self._watches.active and node in self._nodes:
+            self._watches.tell_entry(self._nodes[node], IN_ACCESS)
 
     async def read_bytes(self, request: api.ReadBytes) -> bytes:
         """The kernel's own small reads."""
@@ -68,52 +107,105 @@ class DataHandlers:
             raise PosixError(EINVAL)
         return await self._supply.run(lambda: self._cache.read_bytes(file, offset, length))
 
+    # ── writing ─────────────────────────────────────────────────────────────────────────────
+
     async def write(self, request: api.Write) -> Written:
         """pwrite(2)."""
         file, extents = self._file(request.node), request.extents
-        length = total(extents)
+        now = await self._supply.now()
         offset = file.size if request.offset == APPEND else request.offset
+        length = total(extents)
         if offset < 0:
             raise PosixError(EINVAL)
         if not length:
             return Written(0, offset)
-        if request.limit_bytes is not None:
-            if offset >= request.limit_bytes:
+        limit = request.limit_bytes
+        if limit is not None:
+            if offset >= limit:
                 raise PosixError(EFBIG)
-            length = min(length, request.limit_bytes - offset)
-        now = await self._supply.now()
-        cache = self._cache
-        count = await self._supply.run(lambda: cache.write(file, offset, extents, length))
-        drop_set_id(file, request.cred)
-        file.modify(now)
+            length = min(length, limit - offset)
+        if file.volume.through is not None:
+            count = await self._forward.write(file, offset, extents, length)
+        elif self._cache.quick_write(file, offset, extents, length):
+            count = length
+        else:
+            count = await self._write(file, offset, extents, length)
+        if file.mode & 0o6000:
+            await self._drop_set_id(file, request.cred, now)
+        self._modified(request.node, file, now)
         return Written(count, offset + count)
+
+    async def _write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> int:
+        """In steps, each of which has its frames before it changes anything."""
+        cache, supply = self._cache, self._supply
+        if length <= CHUNK_BYTES:
+            return await supply.run(lambda: cache.write(file, offset, extents, length))
+        done = 0
+        while done < length:
+            piece = part(extents, done, min(CHUNK_BYTES, length - done))
+            start, size = offset + done, total(piece)
+            try:
+                count = await supply.run(
+                    lambda p=piece, s=start, n=size: cache.write(file, s, p, n)  # type: ignore[misc]
+                )
+            except PosixError:
+                if not done:
+                    raise
+                break
+            done += count
+            if count < size:
+                break
+        return done
+
+    async def _drop_set_id(self, file: File, cred: Cred, now: int) -> None:
+        before = file.mode
+        if drop_set_id(file, cred) and file.volume.through is not None:
+            changed, file.mode = file.mode, before
+            await file.volume.through.set_attr(file, changed, (None, None), (None, None))
+
+    def _modified(self, node: int, file: File, now: int) -> None:
+        if file.volume.through is None:
+            file.mtime_ns = file.ctime_ns = now
+            file.stale_atime = file.changed = True
+            file.attr = None
+        if self._watches.active and node in self._nodes:
+            self._watches.tell_entry(self._nodes[node], IN_MODIFY)
 
     async def write_bytes(self, request: api.WriteBytes) -> Written:
         """The kernel's own small writes."""
-        file = self._file(request.node)
+        file, data, cache = self._file(request.node), request.data, self._cache
+        now = await self._supply.now()
         offset = file.size if request.offset == APPEND else request.offset
         if offset < 0:
             raise PosixError(EINVAL)
-        data, cache = request.data, self._cache
         if not data:
             return Written(0, offset)
-        now = await self._supply.now()
-        count = await self._supply.run(lambda: cache.write_bytes(file, offset, data))
-        file.modify(now)
+        if file.volume.through is not None:
+            count = await self._forward.write_bytes(file, offset, data)
+        else:
+            count = await self._supply.run(lambda: cache.write_bytes(file, offset, data))
+        self._modified(request.node, file, now)
         return Written(count, offset + count)
 
+    # ── mappings ────────────────────────────────────────────────────────────────────────────
+
     async def pages(self, request: api.Pages) -> tuple[int, ...]:
-        """Frames for a mapping."""
-        file = self._file(request.node)
-        first = request.first
+        """Frames for a mapping; no room for a page is ENOMEM."""
+        file, first, for_write = self._file(request.node), request.first, request.for_write
         count = min(request.count, page_count(file.size) - first)
-        if first < 0 or count <= 0:
+        if first < 0:
+            raise PosixError(EINVAL)
+        if count <= 0:
             return ()
-        for_write = request.for_write
         cache = self._cache
-        if for_write:
+        if for_write and file.volume.through is None:
             file.modify(await self._supply.now())
-        return await self._supply.run(lambda: cache.map(file, first, count, for_write))
+        try:
+            return await self._supply.run(lambda: cache.map(file, first, count, for_write))
+        except PosixError as refusal:
+            raise PosixError(ENOMEM if refusal.errno == ENOSPC else refusal.errno) from None
+
+    # ── size and space ──────────────────────────────────────────────────────────────────────
 
     async def truncate(self, request: api.Truncate) -> None:
         """ftruncate(2)."""
@@ -127,6 +219,46 @@ class DataHandlers:
         if file.denied:
             raise PosixError(ETXTBSY)
         now = await self._supply.now()
-        await self._supply.truncate(file, length)
-        drop_set_id(file, request.cred)
-        file.modify(now)
+        if file.volume.through is not None:
+            await self._forward.truncate(file, length)
+        else:
+            await self._supply.truncate(file, length)
+        await self._drop_set_id(file, request.cred, now)
+        self._modified(request.node, file, now)
+
+    async def allocate(self, request: api.Allocate) -> None:
+        """fallocate(2); a bind only grows files."""
+        inode = self._tree.inode(request.node)
+        if not isinstance(inode, File):
+            raise PosixError(EISDIR if isinstance(inode, Directory) else ENODEV)
+        file, mode, offset, length = inode, request.mode, request.offset, request.length_bytes
+        now = await self._supply.now()
+        if file.volume.through is not None:
+            if mode:
+                raise PosixError(EOPNOTSUPP)
+            if offset < 0 or length <= 0:
+                raise PosixError(EINVAL)
+            if offset + length > file.size:
+                await self._forward.truncate(file, offset + length)
+            return
+        cache = self._cache
+        await self._supply.run(lambda: allocate(cache, file, mode, offset, length))
+        self._modified(request.node, file, now)
+        if self._tree.frames.overfull:
+            await self._supply.settle()
+
+    async def seek_data(self, request: api.SeekData) -> int:
+        """lseek(2) with SEEK_DATA, SEEK_HOLE."""
+        return seek(self._file(request.node), request.offset, request.hole)
+
+    async def sync(self, request: api.Sync) -> None:
+        """fsync(2), sync(2): what is in memory only has nowhere to go."""
+        if request.node is None:
+            for dentry in list(self._nodes.values()):
+                inode = dentry.inode
+                if isinstance(inode, File) and inode.dirty and inode.volume.through is not None:
+                    await self._forward.flush(inode)
+            return
+        inode = self._tree.inode(request.node)
+        if isinstance(inode, File) and inode.volume.through is not None:
+            await self._forward.sync(inode, request.data_only)

@@ -35,12 +35,12 @@ from services.fs.core_names import (
 from services.fs.core_open import O_PATH, Found, access_of, check_open, plan
 from services.fs.core_walk import PATH_MAX
 from services.fs.core_watch import IN_OPEN
-from services.fs.forward import Forwarder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.fs.core_open import Make
+    from services.fs.forward import Forwarder
     from services.fs.supply import Supply
 
 _SPECIAL = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY) | O_PATH | os.O_NOFOLLOW
@@ -51,11 +51,11 @@ _DEVICES = {stat.S_IFCHR, stat.S_IFBLK}
 class NameHandlers:
     """open(2) and everything that changes the tree of names."""
 
-    def __init__(self, supply: Supply) -> None:
+    def __init__(self, supply: Supply, forward: Forwarder) -> None:
         self._supply = supply
         self._tree = supply.tree
         self._paths = supply.tree.paths
-        self._forward = Forwarder(supply)
+        self._forward = forward
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Open: self.open,
             api.MakeDir: self.make_dir,

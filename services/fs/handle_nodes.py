@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.fs.core_inode import Dentry
+    from services.fs.forward import Forwarder
     from services.fs.supply import Supply
 
 
 class NodeHandlers:
     """Looking, without changing anything."""
 
-    def __init__(self, supply: Supply) -> None:
+    def __init__(self, supply: Supply, forward: Forwarder) -> None:
         self._supply = supply
+        self._forward = forward
         self._tree = supply.tree
         self._nodes = supply.tree.nodes
         self._paths = supply.tree.paths
@@ -72,11 +74,17 @@ class NodeHandlers:
         found = await self.find(at, request.path, request.cred, request.follow)
         if found.__class__ is Foreign:
             return found
-        return inode_of(found).stat()  # type: ignore[arg-type]
+        inode = inode_of(found)  # type: ignore[arg-type]
+        if inode.volume.volatile:
+            await self._forward.refresh(inode)
+        return inode.stat()
 
     async def stat_node(self, request: api.StatNode) -> api.Attr:
         """fstat(2)."""
-        return self._tree.inode(request.node).stat()
+        inode = self._tree.inode(request.node)
+        if inode.volume.volatile:
+            await self._forward.refresh(inode)
+        return inode.attr or inode.stat()
 
     async def resolve(self, request: api.Resolve) -> Opened | Foreign:
         """Find a node without opening it."""
@@ -148,6 +156,9 @@ class NodeHandlers:
     async def release(self, request: api.Release) -> None:
         """One reference less; what is then unused goes."""
         tree = self._tree
+        dentry = tree.dentry(request.node)
+        if dentry.refs == 1 and dentry.inode is not None and dentry.inode.volume.through:
+            await self._forward.last_use(dentry)
         tree.release(request.node)
         if tree.orphans or tree.frames.overfull:
             await self._supply.settle()

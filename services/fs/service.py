@@ -16,7 +16,9 @@ from services.fs import devtree
 from services.fs.api import Cred
 from services.fs.core_pages import PageCache
 from services.fs.core_tree import Tree
+from services.fs.forward import Forwarder
 from services.fs.handle_data import DataHandlers
+from services.fs.handle_extra import ExtraHandlers
 from services.fs.handle_names import NameHandlers
 from services.fs.handle_nodes import NodeHandlers
 from services.fs.handle_waits import WaitHandlers
@@ -73,10 +75,12 @@ class FsService:
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
         self._mounts = tuple(mounts)
         self.mounting = MountHandlers(self.supply, hosttree_port)
+        forward = Forwarder(self.supply)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
-            **NodeHandlers(self.supply).handlers,
-            **NameHandlers(self.supply).handlers,
-            **DataHandlers(self.supply).handlers,
+            **NodeHandlers(self.supply, forward).handlers,
+            **NameHandlers(self.supply, forward).handlers,
+            **DataHandlers(self.supply, forward).handlers,
+            **ExtraHandlers(self.supply).handlers,
             **WaitHandlers(self.supply).handlers,
             **self.mounting.handlers,
         }

@@ -44,6 +44,7 @@ class Machine:
         self.ram = Ram(size_bytes)
         self.vm = VmService(self.ram, kernel_entry=0xABC000 | 3)
         self.files: dict[int, File] = {}
+        self.views: dict[int, api.UserMemory] = {}
         self.for_write: list[tuple[int, int, int]] = []
 
     def call(self, request: Request[R]) -> R:
@@ -152,8 +153,10 @@ class Machine:
 
     def memory(self, space: int) -> api.UserMemory:
         """The space as system calls see it."""
-        root = self.vm.core.spaces[space].tables.root_paddr
-        return api.UserMemory(self.ram, root)
+        if space not in self.views:
+            root = self.vm.core.spaces[space].tables.root_paddr
+            self.views[space] = api.UserMemory(self.ram, root)
+        return self.views[space]
 
     def resolve(self, space: int, vaddr: int, access: int) -> int:
         """Physical address for an access, after as many faults as it takes."""

@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bus.errors import PosixError
 from services.vm import api
-from tests.vm.machine import PAGE, WRITE, Machine, Segfault
+from tests.vm.machine import PAGE, Machine, Segfault
 
-ARENA = (0x20_0000 - 16 * PAGE) >> 12
+ARENA = (0x20_0000 - 8 * PAGE) >> 12
 """First page of the addresses used: a boundary between lowest tables lies inside."""
-PAGES = 48
-FILE_PAGES = 24
+PAGES = 24
+FILE_PAGES = 12
 
 pages = st.integers(0, PAGES - 1)
 lengths = st.one_of(st.integers(1, 6), st.integers(1, PAGES))
@@ -54,9 +54,7 @@ class AgainstDictionary(RuleBasedStateMachine):
         return range(ARENA + start, ARENA + min(start + length, PAGES))
 
     @rule(which=spaces, start=pages, length=lengths, prot=prots, populate=st.booleans())
-    def map_anonymous(
-        self, which: int, start: int, length: int, prot: int, populate: bool
-    ) -> None:
+    def map_anonymous(self, which: int, start: int, length: int, prot: int, populate: bool) -> None:
         space, model = self.pick(which)
         span = self.span(start, length)
         flags = api.MAP_PRIVATE | api.MAP_ANONYMOUS | api.MAP_FIXED
@@ -155,9 +153,7 @@ class AgainstDictionary(RuleBasedStateMachine):
                 model[vpn].own = None
 
     @rule(which=spaces, start=pages, old=lengths, new=lengths, to=pages, keep=st.booleans())
-    def remap_fixed(
-        self, which: int, start: int, old: int, new: int, to: int, keep: bool
-    ) -> None:
+    def remap_fixed(self, which: int, start: int, old: int, new: int, to: int, keep: bool) -> None:
         space, model = self.pick(which)
         source, target = self.span(start, old), self.span(to, new)
         flags = api.MREMAP_MAYMOVE | api.MREMAP_FIXED
@@ -188,17 +184,26 @@ class AgainstDictionary(RuleBasedStateMachine):
         space, model = self.pick(which)
         self.compare(space, model, ARENA + at)
 
-    @rule(which=spaces, at=pages)
-    def write(self, which: int, at: int) -> None:
+    @rule(which=spaces)
+    def read_all(self, which: int) -> None:
         space, model = self.pick(which)
+        for vpn in range(ARENA, ARENA + PAGES):
+            self.compare(space, model, vpn)
+
+    @rule(which=spaces, start=pages, length=lengths, step=st.integers(1, 3))
+    def write(self, which: int, start: int, length: int, step: int) -> None:
+        space, model = self.pick(which)
+        for vpn in self.span(start, length)[::step]:
+            self.store(space, model, vpn)
+
+    def store(self, space: int, model: dict[int, Page], vpn: int) -> None:
         self.serial = self.serial % 250 + 1
-        page = model.get(ARENA + at)
+        page = model.get(vpn)
         allowed = page is not None and page.prot & api.PROT_WRITE
         if page is not None and page.node is not None:
             allowed = allowed and page.page < self.machine.files[page.node].pages
-            allowed = allowed or False
         try:
-            self.machine.write(space, (ARENA + at) * PAGE, self.serial)
+            self.machine.write(space, vpn * PAGE, self.serial)
             assert allowed
         except Segfault:
             assert not allowed
@@ -273,7 +278,6 @@ class AgainstDictionary(RuleBasedStateMachine):
 
 
 AgainstDictionary.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None
+    max_examples=100, stateful_step_count=50, deadline=None
 )
 TestAgainstDictionary = AgainstDictionary.TestCase
-assert WRITE

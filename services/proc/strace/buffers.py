@@ -171,7 +171,9 @@ def filled_vectors(count_arg: int) -> Out:
     return Out(lambda word, ctx: iovec(word, ctx.args[count_arg], ctx, ctx.result or 0))
 
 
-def _number(size: int, is_signed: bool) -> Format:
+def number_at(size: int, is_signed: bool) -> Format:
+    """Make the format of a number in memory."""
+
     def render(word: int, ctx: Ctx) -> str:
         raw = ctx.fetch(word, size)
         if raw is None:
@@ -181,10 +183,11 @@ def _number(size: int, is_signed: bool) -> Format:
     return render
 
 
-INT_AT = _number(4, True)
-UINT_AT = _number(4, False)
-LONG_AT = _number(8, True)
-ULONG_AT = _number(8, False)
+USHORT_AT = number_at(2, False)
+INT_AT = number_at(4, True)
+UINT_AT = number_at(4, False)
+LONG_AT = number_at(8, True)
+ULONG_AT = number_at(8, False)
 
 
 def ADDR_AT(word: int, ctx: Ctx) -> str:

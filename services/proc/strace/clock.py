@@ -6,16 +6,17 @@ import struct
 from typing import TYPE_CHECKING
 
 from .model import Out
-from .text import address, members
+from .tables import events as t
+from .text import address, members, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model import Ctx, Format
+    from .model import Ctx, Format, Note
 
 _PAIR = struct.Struct("<qQ")
 _TWO_PAIRS = struct.Struct("<qQqQ")
-_TIMEX = struct.Struct("<I4xqqqqi4xqqqqqqqqi4xqqqqi")
+_TIMEX = struct.Struct("<I4xqqqqi4xqqqqQqqqi4xqqqqqi44x")
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 _LAST_YEAR = (1 << 31) + 1899
 SECONDS_PER_DAY = 86400
@@ -136,6 +137,34 @@ def _remaining(write: Format) -> Callable[[int, Ctx], str]:
 
 REMAINING = Out(_remaining(TIMESPEC))
 """What nanosleep leaves when it is interrupted."""
+
+
+def _timex(modes: int, *numbers: int) -> str:
+    names = ("offset", "freq", "maxerror", "esterror", "status", "constant", "precision",
+             "tolerance", "tick", "ppsfreq", "jitter", "shift", "stabil", "jitcnt", "calcnt",
+             "errcnt", "stbcnt", "tai")  # fmt: skip
+    when = timeval(numbers[8], numbers[9])
+    fields = dict(zip(names, map(str, (*numbers[:8], *numbers[10:])), strict=True))
+    fields["status"] = t.TIMEX_STATUS.flags(unsigned(numbers[4]))
+    ordered = {"modes": t.TIMEX_MODES.flags(modes)}
+    for name, text in fields.items():
+        if name == "tick":
+            ordered["time"] = when
+        ordered[name] = text
+    return members(**ordered)
+
+
+TIMEX = _structure(_TIMEX, _timex)
+
+
+def adjtimex_note(timex_arg: int) -> Note:
+    """Make the note that names the state of the clock that adjtimex returned."""
+
+    def note(ctx: Ctx) -> str | None:
+        readable = ctx.fetch(ctx.args[timex_arg], _TIMEX.size) is not None
+        return t.TIMEX_STATES.names.get(ctx.result or 0) if readable else None
+
+    return note
 
 
 def _kept_timeout(word: int, ctx: Ctx) -> str:

@@ -30,10 +30,15 @@ def POLLFDS(word: int, ctx: Ctx) -> str:
     return array(word, unsigned(ctx.args[1]), _POLLFD.size, _pollfd, ctx)
 
 
+def vaddr_overflows(ctx: Ctx) -> bool:
+    """Say whether poll's array would go on past the end of memory."""
+    return ctx.args[0] + unsigned(ctx.args[1]) * _POLLFD.size > 1 << 64
+
+
 def _ready(ctx: Ctx) -> str:
     """Write what poll found, up to the context's limit."""
     vaddr, count = ctx.args[0], unsigned(ctx.args[1])
-    if not vaddr or vaddr + count * _POLLFD.size > 1 << 64:
+    if not vaddr or vaddr_overflows(ctx):
         return ""
     parts: list[str] = []
     for index in range(count):
@@ -65,7 +70,8 @@ def poll_note(timeout: int | None = None) -> Note:
         if not ctx.result:
             return "Timeout"
         ready = [text for text in [_ready(ctx)] if text]
-        left = [] if timeout is None else _left(timeout, TIMESPEC, ctx)
+        unreachable = vaddr_overflows(ctx)
+        left = [] if timeout is None or unreachable else _left(timeout, TIMESPEC, ctx)
         return ", ".join(ready + left) or None
 
     return note

@@ -21,7 +21,7 @@ _OPEN_HOW = struct.Struct("<QQQ")
 S_IFMT, S_IFCHR, S_IFBLK = 0o170000, 0o020000, 0o060000
 O_CREAT, O_TMPFILE = 0o100, 0o20000000
 AT_STATX_SYNC_TYPE = 0x6000
-STATX_SIZE = 0x200
+STATX_TYPE_MODE, STATX_SIZE = 3, 0x200
 _XATTR_MOST = 1 << 24
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_PROPAGATION = 0x20, 0x1000, 0x2000, 0x1E0000
@@ -116,7 +116,7 @@ def _statx(word: int, ctx: Ctx) -> str:
     text = members(
         stx_mask=t.STATX_MASK.flags(mask),
         stx_attributes=t.STATX_ATTR.flags(attributes),
-        stx_mode=mode(bits),
+        **({"stx_mode": mode(bits)} if mask & STATX_TYPE_MODE else {}),
     )
     length = f", stx_size={size}" if mask & STATX_SIZE else ""
     return f"{text[:-1]}{length}, ...}}"
@@ -229,6 +229,8 @@ def MOUNT_FLAGS(word: int, ctx: Ctx) -> str:
 def MOUNT_TYPE(word: int, ctx: Ctx) -> str:
     """Write mount's file system type, a bare pointer where mount does not look at it."""
     bits = ctx.args[3]
+    if bits & MS_MGC_MSK == MS_MGC_VAL:
+        bits &= ~MS_MGC_MSK
     if bits & (MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION):
         return address(word)
     return STRING(word, ctx)

@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 PRIVATE, CLOCK_REALTIME = 128, 256
 MATCH_ANY = 0xFFFFFFFF
-_COMMAND_MASK = ~(PRIVATE | CLOCK_REALTIME)
-_NEVER_PRIVATE_CLOCK = {"FUTEX_FD"}
+_TIMED = (0, 9, 11)  # FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI
+_PRIVATE_NAMES = {2: "|FUTEX_PRIVATE_FLAG"}
 
 
 def _operation(word: int, ctx: Ctx) -> str:
     word = unsigned(word)
-    name = FUTEX_COMMANDS.names.get(word & 127)
-    if name is None or word & ~(127 | PRIVATE | CLOCK_REALTIME) or name in _NEVER_PRIVATE_CLOCK and word >> 7:
+    command, options = word & 127, word & ~127
+    name = FUTEX_COMMANDS.names.get(command)
+    realtime = options & CLOCK_REALTIME
+    if name is None or options & ~(PRIVATE | CLOCK_REALTIME) or realtime and command not in _TIMED:
         return FUTEX_COMMANDS.nameless(word)
-    private = "_PRIVATE" if word & PRIVATE else ""
-    realtime = "|FUTEX_CLOCK_REALTIME" if word & CLOCK_REALTIME else ""
-    return f"{name}{private}{realtime}"
+    private = _PRIVATE_NAMES.get(command, "_PRIVATE") if options & PRIVATE else ""
+    return f"{name}{private}{'|FUTEX_CLOCK_REALTIME' if realtime else ''}"
 
 
 FUTEX_OPERATION: Format = _operation

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .buffers import INT_AT, UINT_AT, ULONG_AT, counted
+from .buffers import INT_AT, UINT_AT, ULONG_AT, USHORT_AT, counted
+from .scalars import INT
 from .sockaddr import sockaddr
 from .tables import terminal as t
 from .tables.ioctls import IOCTLS
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _WINSIZE = struct.Struct("<4H")
 _IFREQ_BYTES = 40
-_SIOCGIFCONF, _SIOCGIFNAME, _SIOCGIFHWADDR = 0x8912, 0x8910, 0x8927
+SOCKET_COMMANDS = 0x89
+_SIOCGIFCONF = 0x8912
 
 NONE = """
     TIOCEXCL TIOCNXCL TIOCCONS TIOCSSERIAL TIOCNOTTY TIOCSBRK TIOCCBRK TIOCVHANGUP FIONCLEX FIOCLEX
@@ -33,7 +35,7 @@ NONE = """
 """
 NUMBER = """
     TIOCSCTTY TCSBRK TCSBRKP BLKRASET BLKFRASET LOOP_SET_FD LOOP_CHANGE_FD LOOP_SET_DIRECT_IO
-    LOOP_SET_BLOCK_SIZE LOOP_CTL_ADD LOOP_CTL_REMOVE RTC_IRQP_SET RTC_EPOCH_SET KDSIGACCEPT
+    LOOP_SET_BLOCK_SIZE LOOP_CTL_ADD LOOP_CTL_REMOVE RTC_IRQP_SET RTC_EPOCH_SET
 """
 INT_FROM = """
     TIOCSPGRP TIOCSSOFTCAR TIOCPKT FIONBIO FIOASYNC TIOCSETD TIOCSPTLCK BLKROSET BLKBSZSET
@@ -44,7 +46,8 @@ INT_INTO = """
     BLKIOMIN BLKIOOPT BLKALIGNOFF BLKPBSZGET BLKDISCARDZEROES BLKBSZGET FIOGETOWN SIOCGPGRP
     SIOCATMARK RNDGETENTCNT SIOCOUTQNSD SIOCGIFENCAP
 """
-UINT_INTO = "TIOCGPTN TIOCGDEV BLKSECTGET BLKROTATIONAL NS_GET_OWNER_UID BLKGETZONESZ BLKGETNRZONES"
+UINT_INTO = "TIOCGPTN TIOCGDEV NS_GET_OWNER_UID BLKGETZONESZ BLKGETNRZONES"
+USHORT_INTO = "BLKSECTGET BLKROTATIONAL"
 ULONG_INTO = """
     BLKGETSIZE BLKRAGET BLKFRAGET BLKGETSIZE64 BLKGETDISKSEQ RTC_IRQP_READ RTC_EPOCH_READ
     HDIO_GET_UNMASKINTR HDIO_GET_MULTCOUNT
@@ -111,7 +114,7 @@ def _interface_name(raw: bytes) -> str:
 
 def _interface(command: str, raw: bytes, ctx: Ctx) -> str:
     """Write the part of an ifreq that a command is about."""
-    subject = command[6:]
+    subject = command.removeprefix(command[:7])
     if subject == "FLAGS":
         return f"ifr_flags={t.INTERFACE_FLAGS.flags(int.from_bytes(raw[16:18], 'little'))}"
     if subject in INTERFACE_ADDRESSES:
@@ -208,10 +211,11 @@ def _kinds() -> tuple[dict[int, Format], set[int]]:
     winsize = _structure(_WINSIZE, "ws_row", "ws_col", "ws_xpixel", "ws_ypixel")
     groups: list[tuple[str, Format, bool]] = [
         (NONE, lambda word, ctx: "", False),
-        (NUMBER, lambda word, ctx: str(word), False),
+        (NUMBER, INT, False),
         (INT_FROM, INT_AT, False),
         (INT_INTO, INT_AT, True),
         (UINT_INTO, UINT_AT, True),
+        (USHORT_INTO, USHORT_AT, True),
         (ULONG_INTO, ULONG_AT, True),
         ("TCGETS TCGETS2 TIOCGLCKTRMIOS", termios, True),
         ("TCSETS TCSETSW TCSETSF TCSETS2 TCSETSW2 TCSETSF2 TIOCSLCKTRMIOS", termios, False),
@@ -261,8 +265,11 @@ def IOCTL_COMMAND(word: int, ctx: Ctx) -> str:
 
 def IOCTL_ARGUMENT(word: int, ctx: Ctx) -> str:
     """Write ioctl's argument, as its command reads it."""
-    render = _FORMATS.get(unsigned(ctx.args[1]))
-    return hexadecimal(word) if render is None else render(word, ctx)
+    command = unsigned(ctx.args[1])
+    render = _FORMATS.get(command)
+    if render is not None:
+        return render(word, ctx)
+    return address(word) if command >> 8 == SOCKET_COMMANDS else hexadecimal(word)
 
 
 def ioctl_memory(word: int, ctx: Ctx) -> str:

@@ -76,6 +76,11 @@ def _signal(word: int, ctx: Ctx) -> str:
     return signal_name(word)
 
 
+def _speculation(word: int, ctx: Ctx) -> str:
+    known = ctx.args[1] in t.SPECULATIONS.names
+    return t.SPECULATION_CONTROL.value(word) if known else hexadecimal(word)
+
+
 def _tracer(word: int, ctx: Ctx) -> str:
     return "PR_SET_PTRACER_ANY" if word == (1 << 64) - 1 else str(signed(word))
 
@@ -122,7 +127,7 @@ _OPTIONS: dict[int, tuple[tuple[Format, ...], bool]] = {
     40: ((_hex_at,), True),
     41: ((ULONG, *_REST), False),
     52: ((values(t.SPECULATIONS),), True),
-    53: ((values(t.SPECULATIONS), values(t.SPECULATION_CONTROL)), False),
+    53: ((values(t.SPECULATIONS), _speculation), False),
     57: ((ULONG, *_REST), False),
     59: ((values(t.SYSCALL_DISPATCH), HEX, HEX, ADDR), False),
     PR_SET_PTRACER: ((_tracer,), False),

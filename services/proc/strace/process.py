@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .buffers import INT_AT, _number, counted
+from .buffers import INT_AT, counted
 from .clock import timeval
 from .filestat import extension
 from .model import Change, Out
@@ -21,8 +21,10 @@ _RUSAGE = struct.Struct("<qQqQ112x")
 _CLONE_ARGS = struct.Struct("<8Q")
 _CLONE_ARGS_MORE = struct.Struct("<3Q")
 _SYSINFO = struct.Struct("<q9QHxxxxxxQQI")
+_SCHED_ATTR = struct.Struct("<4xIQiIQQQII")
 _CAP_HEADER = struct.Struct("<Ii")
 CPU_SET_MOST = 128
+SCHED_ATTR_LEAST = 48
 NGROUPS_MAX = 65536
 RLIM_INFINITY = (1 << 64) - 1
 CLONE_PIDFD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x1000, 0x80000, 0x100000
@@ -162,13 +164,15 @@ def _wait_usage(word: int, ctx: Ctx) -> str:
 WAIT_RUSAGE = Out(_wait_usage)
 
 
-def _sched_attr(word: int, size: int, ctx: Ctx) -> str:
-    raw = ctx.fetch(word, min(size, 56))
-    if raw is None or size < 48:
-        return address(word) if raw is None else members(size=str(size))
-    policy, bits, nice, priority, runtime, deadline, period = struct.unpack_from("<IQiIQQQ", raw, 4)
+def _sched_attr(raw: bytes, size: int) -> str:
+    """Write a struct sched_attr, of which some bytes are at hand."""
+    if len(raw) < SCHED_ATTR_LEAST or 0 < size < SCHED_ATTR_LEAST:
+        return members(size=str(size))
+    policy, bits, nice, priority, runtime, deadline, period, least, most = _SCHED_ATTR.unpack(
+        raw.ljust(_SCHED_ATTR.size, b"\0")
+    )
     fields = {
-        "size": str(unsigned(int.from_bytes(raw[:4], "little"))),
+        "size": str(size),
         "sched_policy": t.SCHED_POLICIES.value(policy),
         "sched_flags": t.SCHED_FLAGS.flags(bits),
         "sched_nice": str(nice),
@@ -177,28 +181,31 @@ def _sched_attr(word: int, size: int, ctx: Ctx) -> str:
         "sched_deadline": str(deadline),
         "sched_period": str(period),
     }
-    if size >= 56:
-        least, most = struct.unpack_from("<II", raw, 48)
+    if size >= _SCHED_ATTR.size:
         fields |= {"sched_util_min": str(least), "sched_util_max": str(most)}
-    text = members(**fields)
-    return text[:-1] + ", ...}" if size > 56 else text
+    return members(**fields)
 
 
 def SCHED_ATTR(word: int, ctx: Ctx) -> str:
     """Write the struct sched_attr that is set."""
-    raw = ctx.fetch(word, 4)
+    head = ctx.fetch(word, 4)
+    if head is None:
+        return address(word)
+    size = int.from_bytes(head, "little")
+    raw = ctx.fetch(word, min(size or SCHED_ATTR_LEAST, _SCHED_ATTR.size))
     if raw is None:
         return address(word)
-    size = int.from_bytes(raw, "little")
-    return _sched_attr(word, size or 48, ctx) if size == 0 or size >= 48 else members(size=str(size))
+    text = _sched_attr(raw, size)
+    return text[:-1] + ", ...}" if size > _SCHED_ATTR.size else text
 
 
 def _got_sched_attr(word: int, ctx: Ctx) -> str:
-    size = unsigned(ctx.args[2])
-    raw = ctx.fetch(word, 4) if size >= 4 else None
+    given = unsigned(ctx.args[2])
+    raw = ctx.fetch(word, min(given, _SCHED_ATTR.size)) if given >= 4 else None
     if raw is None:
         return address(word)
-    return _sched_attr(word, int.from_bytes(raw, "little"), ctx)
+    size = int.from_bytes(raw[:4], "little")
+    return _sched_attr(raw, size) if size else members(size="0")
 
 
 GOT_SCHED_ATTR = Out(_got_sched_attr)
@@ -320,9 +327,6 @@ def _personality_flags(bits: int) -> str:
 def personality_note(ctx: Ctx) -> str | None:
     """Name the personality that there was before."""
     return None if ctx.failed else PERSONALITY(ctx.result or 0, ctx)
-
-
-UID_AT = _number(4, True)
 
 
 def GROUPS(word: int, ctx: Ctx) -> str:

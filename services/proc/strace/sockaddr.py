@@ -88,8 +88,19 @@ def _packet(raw: bytes, ctx: Ctx) -> dict[str, str]:
     return fields | ({"sll_addr": listing(octets)} if octets else {})
 
 
-_FAMILIES = {AF_UNIX: (2, _unix), AF_INET: (16, _inet), AF_NETLINK: (12, _netlink),
-             AF_PACKET: (20, _packet)}  # fmt: skip
+def _vsock(raw: bytes, ctx: Ctx) -> dict[str, str]:
+    port, cid = struct.unpack_from("<II", raw, 4)
+    return {
+        "svm_cid": t.VSOCK_CIDS.value(cid),
+        "svm_port": "VMADDR_PORT_ANY" if port == 0xFFFFFFFF else hexadecimal(port),
+        "svm_flags": t.VSOCK_FLAGS.flags(raw[12]),
+    }
+
+
+_FAMILIES = {
+    AF_UNIX: (2, _unix), AF_INET: (16, _inet), AF_NETLINK: (12, _netlink),
+    AF_PACKET: (20, _packet), AF_VSOCK: (16, _vsock),
+}  # fmt: skip
 _INET6_MINIMUM = 24
 
 
@@ -154,13 +165,24 @@ def _length(word: int, ctx: Ctx) -> str:
     return f"[{before} => {now}]"
 
 
-ADDRESS_LENGTH = Out(_length, remember_length)
+VALUE_LENGTH = Out(_length, remember_length)
+"""The size of a buffer, and of what the kernel had to put there; its parameter is `length`."""
 
 
-def length_unreadable(length_arg: int, waits: int, count: int) -> Split:
+def address_length(address_arg: int) -> Out:
+    """Make the format of a socket address's length, which counts only where there is one."""
+
+    def render(word: int, ctx: Ctx) -> str:
+        return _length(word, ctx) if ctx.args[address_arg] else address(word)
+
+    return Out(render, remember_length)
+
+
+def length_unreadable(length_arg: int, waits: int, count: int, needs: int | None = None) -> Split:
     """Make the split of a call that has nothing to wait for if its length is not readable."""
 
     def split(ctx: Ctx) -> int:
-        return waits if ctx.peek(ctx.args[length_arg], 4) is not None else count
+        wanted = needs is None or bool(ctx.args[needs])
+        return waits if wanted and ctx.peek(ctx.args[length_arg], 4) is not None else count
 
     return split

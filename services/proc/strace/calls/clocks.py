@@ -13,11 +13,13 @@ from ..clock import (
     TIMES,
     TIMESPEC,
     TIMEVAL,
+    TIMEX,
     TIMEZONE,
+    adjtimex_note,
     time_note,
 )
 from ..model import Out, ResultKind, Signature, call
-from ..scalars import ADDR, INT, UINT, flags, value
+from ..scalars import INT, UINT, flags, value
 from ..signals import SIGEVENT
 from ..tables import events as t
 from ..text import address
@@ -52,5 +54,6 @@ CLOCKS: dict[str, Signature] = {
     "timer_gettime": call(timer=INT, current=Out(ITIMERSPEC)),
     "timer_getoverrun": call(timer=INT),
     "timer_delete": call(timer=INT),
-    "adjtimex": call(timex=ADDR),
+    "adjtimex": call(ResultKind.DECIMAL, adjtimex_note(0), timex=Out(TIMEX)),
+    "clock_adjtime": call(ResultKind.DECIMAL, adjtimex_note(1), clock=_CLOCK, timex=Out(TIMEX)),
 }

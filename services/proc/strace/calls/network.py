@@ -3,9 +3,15 @@
 from ..buffers import buffer, filled
 from ..clock import KEPT_TIMEOUT, TIMESPEC
 from ..messages import MSGHDR, RECEIVED_MESSAGE, RECEIVED_MESSAGES, SENT_MESSAGES
-from ..model import Ctx, Format, ResultKind, Signature, call
+from ..model import Ctx, ResultKind, Signature, call
 from ..scalars import FD, INT, UINT, ULONG, flags, value
-from ..sockaddr import ADDRESS_LENGTH, address_filled, address_given, length_unreadable
+from ..sockaddr import (
+    VALUE_LENGTH,
+    address_filled,
+    address_given,
+    address_length,
+    length_unreadable,
+)
 from ..sockopts import GOT_OPTION, GOT_VALUE, LEVEL, OPTION, OPTION_VALUE
 from ..tables import network as t
 from ..text import hexadecimal, unsigned
@@ -28,8 +34,7 @@ def _socket_type(word: int, ctx: Ctx) -> str:
 
 
 _PROTOCOLS = {
-    2: t.INET_PROTOCOLS, 10: t.INET_PROTOCOLS, 16: t.NETLINK_PROTOCOLS, 3: t.AX25_PROTOCOLS,
-    31: t.BLUETOOTH_PROTOCOLS,
+    2: t.INET_PROTOCOLS, 10: t.INET_PROTOCOLS, 16: t.NETLINK_PROTOCOLS, 31: t.BLUETOOTH_PROTOCOLS,
 }  # fmt: skip
 
 
@@ -37,14 +42,9 @@ def _protocol(word: int, ctx: Ctx) -> str:
     """Write a socket's protocol, by name where its family names them."""
     family = unsigned(ctx.args[0])
     if family == 17:
-        return f"htons({t.ETHERNET_PROTOCOLS.value(int.from_bytes((word & 0xFFFF).to_bytes(2, 'little'), 'big'))})"
+        return f"htons({t.ETHERNET_PROTOCOLS.value(unsigned(word >> 8, 8) | (word & 0xFF) << 8)})"
     table = _PROTOCOLS.get(family)
     return str(word) if table is None or word >> 32 else table.value(unsigned(word))
-
-
-_SOCKET: dict[str, Format] = {
-    "family": value(t.FAMILIES), "type": _socket_type, "protocol": _protocol,
-}  # fmt: skip
 
 
 def _left(ctx: Ctx) -> str | None:
@@ -58,21 +58,21 @@ def _left(ctx: Ctx) -> str | None:
 
 def _named() -> Signature:
     return call(
-        ResultKind.DECIMAL, None, length_unreadable(2, 1, 3),
-        fd=FD, address=address_filled(2), length=ADDRESS_LENGTH,
+        ResultKind.DECIMAL, None, length_unreadable(2, 1, 3, needs=1),
+        fd=FD, address=address_filled(2), length=address_length(1),
     )  # fmt: skip
 
 
 NETWORK: dict[str, Signature] = {
-    "socket": call(**_SOCKET),
-    "socketpair": call(**_SOCKET, fds=PIPE),
+    "socket": call(family=value(t.FAMILIES), type=_socket_type, protocol=_protocol),
+    "socketpair": call(family=value(t.FAMILIES), type=_socket_type, protocol=ULONG, fds=PIPE),
     "bind": call(fd=FD, address=address_given(2), length=INT),
     "connect": call(fd=FD, address=address_given(2), length=INT),
     "listen": call(fd=FD, backlog=INT),
     "accept": _named(),
     "accept4": call(
-        ResultKind.DECIMAL, None, length_unreadable(2, 1, 4),
-        fd=FD, address=address_filled(2), length=ADDRESS_LENGTH, flags=flags(t.SOCKET_FLAGS),
+        ResultKind.DECIMAL, None, length_unreadable(2, 1, 4, needs=1),
+        fd=FD, address=address_filled(2), length=address_length(1), flags=flags(t.SOCKET_FLAGS),
     ),
     "getsockname": _named(),
     "getpeername": _named(),
@@ -82,7 +82,7 @@ NETWORK: dict[str, Signature] = {
     ),
     "recvfrom": call(
         fd=FD, buffer=filled(2), size=ULONG, flags=_MSG, address=address_filled(5),
-        length=ADDRESS_LENGTH,
+        length=address_length(4),
     ),
     "sendmsg": call(fd=FD, message=MSGHDR, flags=_MSG),
     "recvmsg": call(fd=FD, message=RECEIVED_MESSAGE, flags=_MSG),
@@ -94,6 +94,6 @@ NETWORK: dict[str, Signature] = {
     "setsockopt": call(fd=FD, level=LEVEL, option=OPTION, value=OPTION_VALUE, length=INT),
     "getsockopt": call(
         ResultKind.DECIMAL, None, length_unreadable(4, 3, 5),
-        fd=FD, level=LEVEL, option=GOT_OPTION, value=GOT_VALUE, length=ADDRESS_LENGTH,
+        fd=FD, level=LEVEL, option=GOT_OPTION, value=GOT_VALUE, length=VALUE_LENGTH,
     ),
 }  # fmt: skip

@@ -1,0 +1,21 @@
+"""All the commands, by name."""
+
+from __future__ import annotations
+
+from tests.programs.commands import (
+    archives,
+    busybox,
+    files,
+    process,
+    python,
+    shell,
+    text,
+    tools,
+)
+
+_MODULES = (files, text, busybox, shell, process, archives, python, tools)
+COMMANDS = {command.name: command for module in _MODULES for command in module.COMMANDS}
+"""Every command by its name, in the order of the files."""
+
+if len(COMMANDS) != sum(len(module.COMMANDS) for module in _MODULES):
+    raise ValueError("two commands have one name")
