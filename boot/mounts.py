@@ -1,8 +1,8 @@
-"""What is mounted when the kernel boots: --root, the system's own trees, scratch space, --bind.
+"""What is mounted when the kernel boots: --root, the system's own trees, shared memory, --bind.
 
-The host's tree is read-only unless the user says `--root DIR:rw`, as a guest that runs as root
-would otherwise write to the host with the caller's rights. So that programs find somewhere to
-write, the usual scratch directories are then file systems in memory.
+The host's tree is never written: all that the guest changes stays in a memory overlay and is gone
+with the kernel, unless the user says `--root DIR:rw`. A bind is read-only (EROFS) unless it says
+`:rw`, as with Docker: somebody who binds a directory expects writes to arrive or to be refused.
 """
 
 from __future__ import annotations
@@ -15,22 +15,11 @@ from services.fs.service import SYSTEM_MOUNTS, MountSpec
 if TYPE_CHECKING:
     from boot.config import Config
 
-SCRATCH = ("/tmp", "/var/tmp", "/run", "/dev/shm")
-
 
 def root_mount(config: Config) -> MountSpec:
-    """The guest's /: a directory of the host."""
-    return MountSpec(b"/", "hosttree", os.fsencode(config.root), read_only=not config.root_writable)
-
-
-def _scratch(config: Config) -> list[MountSpec]:
-    if config.root_writable:
-        return [MountSpec(b"/dev/shm")]
-    return [
-        MountSpec(os.fsencode(target), options="mode=1777")
-        for target in SCRATCH
-        if target.startswith("/dev/") or os.path.isdir(config.root + target)
-    ]
+    """The guest's /: a directory of the host, under a memory overlay unless it is writable."""
+    options = "rw" if config.root_writable else ""
+    return MountSpec(b"/", "hosttree", os.fsencode(config.root), options)
 
 
 def boot_mounts(config: Config) -> tuple[MountSpec, ...]:
@@ -40,8 +29,9 @@ def boot_mounts(config: Config) -> tuple[MountSpec, ...]:
             os.fsencode(bind.guest),
             "hosttree",
             os.fsencode(bind.host),
+            "rw" if bind.writable else "",
             read_only=not bind.writable,
         )
         for bind in config.binds
     ]
-    return (*SYSTEM_MOUNTS, *_scratch(config), *binds)
+    return (*SYSTEM_MOUNTS, MountSpec(b"/dev/shm", options="mode=1777"), *binds)

@@ -563,7 +563,11 @@ class MountInfo:
 
 @request("fs", errors=(*_WALK, EBUSY, EPERM, EINVAL, ENODEV))
 class Mount(Request[None]):
-    """mount(2). `kind`: tmpfs, hosttree (source: a host path), foreign (options: the name)."""
+    """mount(2). `kind`: tmpfs, hosttree (source: a host path), foreign (options: the name).
+
+    Changes to a hosttree stay in memory, unless `rw` is among the options: then they go to the
+    host. `read_only` forbids changes. Host trees need a source that boot allowed (EPERM).
+    """
 
     at: At
     source: bytes

@@ -296,32 +296,20 @@ class PageCache:
     # ── mapping ─────────────────────────────────────────────────────────────────────────────
 
     def map(self, file: File, first: int, count: int, for_write: bool) -> tuple[int, ...]:
-        """Frames for a mapping; they stay in the cache while anybody uses the file.
+        """Frames for a mapping, 0 for a hole; they stay in the cache while anybody has the file.
 
-        Holes are filled: a page that a later write made would not be seen through the mapping.
+        Holes are filled for writing only: whoever shares a mapping asks again for writing, so
+        that what others write shows.
         """
         last = first + count - 1
         self.need(file, first, count)
         if for_write:
             last = self.fill(file, first, last, (0, 0))
-        else:
-            last = self._fill_holes(file, first, last)
-        indices = range(first, last + 1)
-        file.mapped.update(indices)
-        pages = file.pages
-        return tuple([pages[index] for index in indices])
-
-    def _fill_holes(self, file: File, first: int, last: int) -> int:
-        pages = file.pages
-        for index in range(first, last + 1):
-            if not pages.get(index):
-                try:
-                    self.fill(file, index, index, (0, 0))
-                except PosixError:
-                    if index == first:
-                        raise
-                    return index - 1
-        return last
+        file.recent = True
+        get = file.pages.get
+        pfns = tuple([get(index, 0) for index in range(first, last + 1)])
+        file.mapped.update([index for index, pfn in enumerate(pfns, first) if pfn])
+        return pfns
 
     # ── shrinking ───────────────────────────────────────────────────────────────────────────
 

@@ -335,3 +335,24 @@ class Tree:
             self.hold(covers)
         self.volumes[volume.id] = volume
         self.paths_changed()
+
+    def unmount(self, volume: Volume) -> None:
+        """Take a volume off that nothing refers to; all that it had in memory goes."""
+        covers, root = volume.covers, volume.root
+        if covers is None or root.inode is None:
+            raise KernelBug(f"volume {volume.id} is not mounted")
+        if isinstance(root.inode, Directory):
+            for child in list(root.inode.children.values()):
+                if child.inode is not None:
+                    self.prune(child)
+        del self.volumes[volume.id]
+        covers.mounted = None
+        root.linked = False
+        root.inode.nlink = 0
+        self.names -= 1
+        self._let_go(root)
+        for inode in list(volume.keys):
+            inode.nlink = 0
+            self._drop(inode)
+        self.release(covers.node)
+        self.paths_changed()

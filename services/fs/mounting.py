@@ -1,21 +1,27 @@
-"""Handlers of mount(2), umount(2) and the table of mounts; and mounting at boot."""
+"""Handlers of mount(2), umount(2) and the table of mounts; and mounting at boot.
+
+Options are words separated by commas, as in mount(8): `ro`, `noexec`; for tmpfs `size=` (bytes,
+with k, m, g or % of RAM), `mode=` (octal), `uid=`, `gid=`; for hosttree `rw`, which sends changes
+through to the host (without it they stay in memory); for foreign the name of the service.
+"""
 
 from __future__ import annotations
 
 import stat
-from errno import ENODEV
+from errno import EBUSY, EINVAL, ENODEV, ENOTDIR, EPERM
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
-from services.fs.api import Cred
+from services.fs import api
+from services.fs.api import Cred, Foreign, MountInfo
 from services.fs.bindstore import BindStore
-from services.fs.core_inode import Directory, Inode
-from services.fs.core_names import commit_make, directory_of, new_inode
-from services.fs.core_walk import entry
+from services.fs.core_inode import PAGE_BYTES, Directory, Inode
+from services.fs.core_names import commit_make, directory_of, inode_of, new_inode
+from services.fs.core_walk import entry, find, path_of
 from services.fs.hoststore import HostStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bus.core import Port
     from services.fs.core_inode import Dentry
@@ -23,16 +29,33 @@ if TYPE_CHECKING:
     from services.fs.supply import Supply
 
 ROOT = Cred(0, 0)
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def size_pages(text: str, ram_pages: int) -> int:
+    """`size=` of tmpfs(5) in pages; ValueError if it is none."""
+    if text.endswith("%"):
+        return int(text[:-1]) * ram_pages // 100
+    unit = _UNITS.get(text[-1:].lower(), 1)
+    digits = text if unit == 1 else text[:-1]
+    return (int(digits) * unit + PAGE_BYTES - 1) // PAGE_BYTES
 
 
 class MountHandlers:
-    """The table of mounts."""
+    """The table of mounts. Host trees can be mounted at run time only below `host_sources`."""
 
-    def __init__(self, supply: Supply, hosttree: Port) -> None:
+    def __init__(self, supply: Supply, hosttree: Port, host_sources: Sequence[bytes]) -> None:
         self._supply = supply
         self._tree = supply.tree
         self._hosttree = hosttree
-        self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {}
+        self._host_sources = tuple(host_sources)
+        self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
+            api.Mount: self.mount,
+            api.Unmount: self.unmount,
+            api.Mounts: self.mounts,
+        }
+
+    # ── making volumes ──────────────────────────────────────────────────────────────────────
 
     async def volume(
         self, kind: str, source: bytes, options: str, read_only: bool
@@ -41,7 +64,7 @@ class MountHandlers:
         if kind not in ("tmpfs", "hosttree", "foreign"):
             raise PosixError(ENODEV)
         volume = self._tree.new_volume(kind, source, options)
-        words = options.split(",")
+        words = [] if kind == "foreign" else [word for word in options.split(",") if word]
         volume.read_only = read_only or "ro" in words
         volume.no_exec = "noexec" in words
         if kind == "hosttree":
@@ -54,11 +77,26 @@ class MountHandlers:
             return volume, await volume.store.top(volume)
         if kind == "foreign":
             volume.foreign = options
+        return volume, self._top(volume, words, await self._supply.now())
+
+    def _top(self, volume: Volume, words: Sequence[str], now_ns: int) -> Inode:
         top = Directory(volume, volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)
-        now = await self._supply.now()
-        top.atime_ns = top.mtime_ns = top.ctime_ns = top.btime_ns = now
+        top.atime_ns = top.mtime_ns = top.ctime_ns = top.btime_ns = now_ns
         top.changed = True
-        return volume, top
+        for word in words:
+            name, _, value = word.partition("=")
+            try:
+                if name == "size":
+                    volume.limit_pages = size_pages(value, self._supply.ram.frames)
+                elif name == "mode":
+                    top.mode = stat.S_IFDIR | int(value, 8) & 0o7777
+                elif name == "uid":
+                    top.uid = int(value)
+                elif name == "gid":
+                    top.gid = int(value)
+            except ValueError:
+                raise PosixError(EINVAL) from None
+        return top
 
     async def mount_point(self, target: bytes, is_directory: bool, now_ns: int) -> Dentry:
         """The dentry at an absolute path, made where it is missing (boot only)."""
@@ -77,3 +115,81 @@ class MountHandlers:
                 found = found.mounted
             here = found
         return here
+
+    # ── handlers ────────────────────────────────────────────────────────────────────────────
+
+    def _may_mount(self, request: api.Mount) -> bool:
+        if request.kind != "hosttree":
+            return True
+        source = request.source
+        return b".." not in source.split(b"/") and any(
+            source == allowed or source.startswith(allowed.rstrip(b"/") + b"/")
+            for allowed in self._host_sources
+        )
+
+    async def mount(self, request: api.Mount) -> None:
+        """mount(2): a new volume over what `target` names."""
+        if request.cred.uid != 0 or not self._may_mount(request):
+            raise PosixError(EPERM)
+        target = await self._target(request.at, request.target)
+        made = await self.volume(request.kind, request.source, request.options, request.read_only)
+        volume, top = made
+        if isinstance(target.inode, Directory) != isinstance(top, Directory):
+            await self._discard(volume, top)
+            raise PosixError(ENOTDIR)
+        if not target.linked or target.mounted is not None:
+            await self._discard(volume, top)
+            raise PosixError(EBUSY)
+        self._tree.mount(volume, top, target)
+
+    async def _discard(self, volume: Volume, top: Inode) -> None:
+        if volume.store is not None:
+            await volume.store.forget([top])
+
+    async def _target(self, at: api.At, path: bytes) -> Dentry:
+        tree = self._tree
+        found = await self._supply.run(lambda: find(tree, at, path, ROOT, follow=True))
+        if not isinstance(found, Foreign):
+            return found
+        if not found.rest:
+            for volume in tree.volumes.values():
+                if volume.foreign == found.name:
+                    return volume.root
+        raise PosixError(EINVAL)
+
+    async def unmount(self, request: api.Unmount) -> None:
+        """umount(2): EBUSY while anything on the volume is referred to or mounted over."""
+        if request.cred.uid != 0:
+            raise PosixError(EPERM)
+        tree = self._tree
+        top = await self._target(request.at, request.target)
+        volume = inode_of(top).volume
+        if top is not volume.root:
+            raise PosixError(EINVAL)
+        busy = any(inode_of(dentry).volume is volume for dentry in tree.nodes.values())
+        if busy or volume.covers is None:
+            raise PosixError(EBUSY)
+        tree.unmount(volume)
+        await self._supply.settle()
+
+    async def mounts(self, request: api.Mounts) -> tuple[MountInfo, ...]:
+        """What is mounted, in order of mounting."""
+        tree = self._tree
+        return tuple(
+            MountInfo(
+                volume.id,
+                inode_of(volume.covers).volume.id if volume.covers is not None else 0,
+                volume.source,
+                path_of(volume.root, tree.root),
+                volume.kind,
+                _shown(volume),
+                volume.dev,
+            )
+            for volume in tree.volumes.values()
+        )
+
+
+def _shown(volume: Volume) -> str:
+    words = ["ro" if volume.read_only else "rw"]
+    kept = volume.options.split(",") if volume.foreign is None else ()
+    return ",".join([*words, *(word for word in kept if word not in ("", "ro", "rw"))])

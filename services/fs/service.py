@@ -54,7 +54,12 @@ SYSTEM_MOUNTS = (
 
 
 class FsService:
-    """Serves "fs". `tree` is the state of an earlier incarnation to take up, if there is one."""
+    """Serves "fs".
+
+    `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM.
+    Guests may mount host trees only from below `host_sources`. `tree` is the state of an earlier
+    incarnation to take up, if there is one.
+    """
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class FsService:
         mounts: Sequence[MountSpec] = SYSTEM_MOUNTS,
         *,
         memory_share: float = 0.5,
+        host_sources: Sequence[bytes] = (),
         tree: Tree | None = None,
     ) -> None:
         self._fresh = tree is None
@@ -74,7 +80,7 @@ class FsService:
         self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
         self._mounts = tuple(mounts)
-        self.mounting = MountHandlers(self.supply, hosttree_port)
+        self.mounting = MountHandlers(self.supply, hosttree_port, host_sources)
         forward = Forwarder(self.supply)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             **NodeHandlers(self.supply, forward).handlers,

@@ -245,7 +245,9 @@ class Gate:
                         break
                 core.switch(thread.context)
                 kernel.current = thread
+                begun = core.busy_ns
                 core.run()
+                thread.process.user_ns += core.busy_ns - begun
                 kernel.current = None
                 suspended = thread.suspended
                 if suspended is not None:

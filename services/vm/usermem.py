@@ -86,6 +86,11 @@ class UserMemory:
         self._readable: dict[int, int] = {}
         self._writable: dict[int, int] = {}
 
+    @property
+    def generation(self) -> int:
+        """Changes whenever something is narrowed: extents from before may name other frames."""
+        return int(self._words[self._generation_at])
+
     # -- finding pages ----------------------------------------------------------------------
 
     def _page(self, vaddr: int, pages: dict[int, int]) -> int:

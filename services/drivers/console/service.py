@@ -185,11 +185,12 @@ class ConsoleService:
 
     def _suspend(self) -> None:
         """Stop as SIGTSTP would have stopped us, with the terminal in order meanwhile."""
-        if self._terminal is not None:
-            self._terminal.restore()
+        assert self._terminal is not None
+        self._terminal.restore()
         receiver = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # returns when somebody continues us
         signal.signal(signal.SIGTSTP, receiver)
+        self._terminal.enter()  # at once: an orphaned process group is never stopped (setpgid(2))
 
     def restore_terminal(self) -> None:
         """For the last resort (a kernel that must leave without unwinding)."""

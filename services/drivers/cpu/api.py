@@ -49,6 +49,9 @@ class Core(Protocol):
     regs: memoryview
     """The sixteen general registers of the loaded context, as 64-bit words."""
 
+    busy_ns: int
+    """Host time spent in `run` so far, traps included."""
+
     on_syscall: Callable[[], None]
     on_fault: Callable[[int, int], None]
     on_exception: Callable[[int], None]

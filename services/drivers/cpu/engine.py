@@ -20,6 +20,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+from time import perf_counter_ns
 from typing import Any
 
 import unicorn
@@ -86,6 +87,7 @@ class UnicornCore:
         self._hooks: list[Any] = []
         self.running = False
         self.epoch = 0
+        self.busy_ns = 0
         self._locate()
         self._install_traps()
 
@@ -327,7 +329,9 @@ class UnicornCore:
             self._obey_doorbell()
         self.epoch += 1
         self.running = True
+        begun = perf_counter_ns()
         status = self._emulate(self._state_q[self._rip])
+        self.busy_ns += perf_counter_ns() - begun
         self.running = False
         if self._failure is not None:
             failure, self._failure = self._failure, None

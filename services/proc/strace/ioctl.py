@@ -11,11 +11,11 @@ import struct
 from typing import TYPE_CHECKING
 
 from .buffers import INT_AT, UINT_AT, ULONG_AT, USHORT_AT, counted
-from .scalars import INT
+from .scalars import INT, ULONG
 from .sockaddr import sockaddr
 from .tables import terminal as t
 from .tables.ioctls import IOCTLS
-from .text import address, array, hexadecimal, members, quote_field, signed, unsigned
+from .text import address, array, hexadecimal, members, quote_field, unsigned
 
 if TYPE_CHECKING:
     from .model import Ctx, Format
@@ -29,14 +29,14 @@ _SIOCGIFCONF = 0x8912
 NONE = """
     TIOCEXCL TIOCNXCL TIOCCONS TIOCSSERIAL TIOCNOTTY TIOCSBRK TIOCCBRK TIOCVHANGUP FIONCLEX FIOCLEX
     BLKRRPART BLKFLSBUF BLKTRACESTART BLKTRACESTOP BLKTRACETEARDOWN LOOP_CLR_FD LOOP_SET_CAPACITY
-    LOOP_CTL_GET_FREE RNDCLEARPOOL RNDRESEEDCRNG RTC_AIE_ON RTC_AIE_OFF RTC_UIE_ON RTC_PIE_ON
+    LOOP_CTL_GET_FREE RNDZAPENTCNT RNDCLEARPOOL RNDRESEEDCRNG RTC_AIE_ON RTC_AIE_OFF RTC_UIE_ON RTC_UIE_OFF RTC_PIE_ON
     RTC_PIE_OFF RTC_WIE_ON RTC_WIE_OFF RTC_VL_CLR FIFREEZE FITHAW NS_GET_USERNS NS_GET_PARENT
     NS_GET_NSTYPE KDENABIO KDDISABIO KDMAPDISP KDUNMAPDISP PIO_FONTRESET
 """
 NUMBER = """
-    TIOCSCTTY TCSBRK TCSBRKP BLKRASET BLKFRASET LOOP_SET_FD LOOP_CHANGE_FD LOOP_SET_DIRECT_IO
-    LOOP_SET_BLOCK_SIZE LOOP_CTL_ADD LOOP_CTL_REMOVE RTC_IRQP_SET RTC_EPOCH_SET
+    TIOCSCTTY TCSBRK TCSBRKP LOOP_SET_FD LOOP_CHANGE_FD LOOP_CTL_ADD LOOP_CTL_REMOVE FICLONE
 """
+WORD = "BLKRASET BLKFRASET LOOP_SET_DIRECT_IO LOOP_SET_BLOCK_SIZE RTC_IRQP_SET RTC_EPOCH_SET"
 INT_FROM = """
     TIOCSPGRP TIOCSSOFTCAR TIOCPKT FIONBIO FIOASYNC TIOCSETD TIOCSPTLCK BLKROSET BLKBSZSET
     FIOSETOWN SIOCSPGRP RNDADDTOENTCNT SIOCSIFENCAP
@@ -189,7 +189,7 @@ def _label(word: int, ctx: Ctx) -> str:
 
 
 _CLONE_RANGE = _structure(
-    struct.Struct("<qQQQ"), "src_fd", "src_offset", "src_length", "dest_offset"
+    struct.Struct("<i4xQQQ"), "src_fd", "src_offset", "src_length", "dest_offset"
 )
 _RTC = struct.Struct("<6i12x")
 
@@ -212,6 +212,7 @@ def _kinds() -> tuple[dict[int, Format], set[int]]:
     groups: list[tuple[str, Format, bool]] = [
         (NONE, lambda word, ctx: "", False),
         (NUMBER, INT, False),
+        (WORD, ULONG, False),
         (INT_FROM, INT_AT, False),
         (INT_INTO, INT_AT, True),
         (UINT_INTO, UINT_AT, True),
@@ -232,7 +233,6 @@ def _kinds() -> tuple[dict[int, Format], set[int]]:
         ("FS_IOC_SETFLAGS FS_IOC32_SETFLAGS", _bits_at(t.INODE_FLAGS), False),
         ("FS_IOC_GETFSLABEL", _label, True),
         ("FS_IOC_SETFSLABEL", _label, False),
-        ("FICLONE", lambda word, ctx: str(signed(word)), False),
         ("FICLONERANGE", _CLONE_RANGE, False),
         ("RTC_RD_TIME RTC_ALM_READ", _rtc_time, True),
         ("RTC_SET_TIME RTC_ALM_SET", _rtc_time, False),

@@ -16,7 +16,7 @@ async def main(how: str) -> None:
     service = ConsoleService()
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
-        os.write(1, b"READY\n")
+        os.write(1, b"READY %d\n" % os.getpid())
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             if how == "resize":
                 size = await service.wait_resize(WaitResize())
@@ -32,4 +32,19 @@ async def main(how: str) -> None:
     service.close()
 
 
+def shell() -> None:
+    """Run ourselves as a shell with job control does: a process group in the foreground."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        os.tcsetpgrp(0, os.getpid())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+        trio.run(main, "wait")
+        sys.exit(0)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+if sys.argv[1] == "shell":
+    shell()
 trio.run(main, sys.argv[1])

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,12 +50,19 @@ class OnTerminal:
             got += os.read(self.master, 1000)
         return got
 
-    def wait_state(self, state: str) -> None:
-        """Wait until the child is in a state of proc(5)'s stat."""
-        while (
-            Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0] != state
-        ):
-            pass
+    def wait_ready(self) -> int:
+        """Wait until the console has the terminal; the number of the process that runs it."""
+        line = self.read_until(b"READY")
+        while not line.endswith(b"\n"):
+            line += os.read(self.master, 1000)
+        return int(line.split()[1])
+
+
+def wait_state(pid: int, state: str) -> None:
+    """Wait until a process is in a state of proc(5)'s stat."""
+    stat = Path(f"/proc/{pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != state:
+        time.sleep(0.001)
 
 
 @contextmanager
@@ -76,7 +84,7 @@ def is_raw(settings: list[Any]) -> bool:
 
 def test_the_terminal_is_raw_while_the_guest_runs_and_sigterm_restores_it() -> None:
     with on_terminal("wait") as terminal:
-        terminal.read_until(b"READY")
+        terminal.wait_ready()
         assert is_raw(terminal.settings())
         terminal.child.send_signal(signal.SIGTERM)
         assert terminal.child.wait() == 0
@@ -86,36 +94,47 @@ def test_the_terminal_is_raw_while_the_guest_runs_and_sigterm_restores_it() -> N
 @pytest.mark.parametrize("how", ["raise", "exit", "return"])
 def test_every_other_way_out_restores_it(how: str) -> None:
     with on_terminal(how) as terminal:
-        terminal.read_until(b"READY")
+        terminal.wait_ready()
         assert terminal.child.wait() == {"raise": 1, "exit": 1, "return": 0}[how]
         assert terminal.settings() == terminal.before
 
 
 def test_a_keyboard_interrupt_restores_it() -> None:
     with on_terminal("wait") as terminal:
-        terminal.read_until(b"READY")
+        terminal.wait_ready()
         terminal.child.send_signal(signal.SIGINT)
         assert terminal.child.wait() != 0
         assert terminal.settings() == terminal.before
 
 
 def test_sigtstp_lends_the_terminal_to_the_shell() -> None:
-    with on_terminal("wait") as terminal:
-        terminal.read_until(b"READY")
-        terminal.child.send_signal(signal.SIGTSTP)
-        terminal.wait_state("T")
+    with on_terminal("shell") as terminal:
+        pid = terminal.wait_ready()
+        assert is_raw(terminal.settings())
+        os.kill(pid, signal.SIGTSTP)
+        wait_state(pid, "T")
         assert terminal.settings() == terminal.before
-        terminal.child.send_signal(signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         while not is_raw(terminal.settings()):
-            pass
-        terminal.child.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGTERM)
+        assert terminal.child.wait() == 0
+        assert terminal.settings() == terminal.before
+
+
+def test_sigtstp_that_cannot_stop_us_leaves_the_terminal_raw() -> None:
+    with on_terminal("wait") as terminal:  # a session of its own: an orphaned process group
+        pid = terminal.wait_ready()
+        os.kill(pid, signal.SIGTSTP)
+        fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("4H", 33, 77, 0, 0))
+        os.kill(pid, signal.SIGTERM)
         assert terminal.child.wait() == 0
         assert terminal.settings() == terminal.before
 
 
 def test_a_new_size_is_told() -> None:
     with on_terminal("resize") as terminal:
-        terminal.read_until(b"READY")
+        terminal.wait_ready()
         fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("4H", 33, 77, 0, 0))
         assert b"SIZE 33 77" in terminal.read_until(b"77")
         terminal.child.send_signal(signal.SIGTERM)
