@@ -10,7 +10,7 @@ Data goes straight between RAM and the file: `extents` are (paddr, length_bytes)
 from __future__ import annotations
 
 from errno import EBADF, EINVAL, EMFILE, ENOTDIR, ENOTTY, ESPIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bus.errors import PosixError
 from services.fs.api import Attr
@@ -19,7 +19,16 @@ from services.proc.park import WaitQueue
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
+    from services.proc.kernel import Kernel
     from services.proc.task import Thread
+
+
+class Watcher(Protocol):
+    """Who wants to know when a description is closed."""
+
+    def forget(self) -> None:
+        """The description is closed."""
+
 
 ALWAYS_READY = POLLIN | POLLOUT | 0x40 | 0x100
 
@@ -27,9 +36,11 @@ ALWAYS_READY = POLLIN | POLLOUT | 0x40 | 0x100
 class OpenFile:
     """An open file description; `holders` counts who keeps it open."""
 
-    __slots__ = ("flags", "holders", "offset", "queue")
+    __slots__ = ("flags", "holders", "offset", "queue", "watchers")
     kind = "file"
     seekable = False
+    remote = False
+    """`poll` repeats what `refresh` learnt: readiness is kept elsewhere, or depends on who asks."""
 
     def __init__(self, flags: int) -> None:
         self.flags = flags
@@ -37,6 +48,8 @@ class OpenFile:
         self.holders = 0
         self.queue: WaitQueue | None = None
         """Woken when `poll` may answer more; None for files that are always ready."""
+        self.watchers: dict[Watcher, None] | None = None
+        """epoll(7)'s interest in it, which ends with the last descriptor."""
 
     @property
     def readable(self) -> bool:
@@ -71,6 +84,12 @@ class OpenFile:
     def poll(self) -> int:
         """What is ready now, as POLL bits."""
         return ALWAYS_READY
+
+    async def refresh(self, thread: Thread) -> None:
+        """Where `remote`: learn what `poll` is to answer to `thread`."""
+
+    def watch(self, kernel: Kernel) -> None:
+        """Where `remote`: see to it that `queue` is woken, once, when more becomes ready."""
 
     def node(self) -> int | None:
         """The fs node behind it, if any (for fchdir, mmap, *at, fsync)."""
@@ -159,4 +178,7 @@ async def drop(file: OpenFile, thread: Thread | None) -> None:
     """One holder less; the last one closes the description."""
     file.holders -= 1
     if file.holders == 0:
+        if file.watchers:
+            for watcher in list(file.watchers):
+                watcher.forget()
         await file.closed(thread)

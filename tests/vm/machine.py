@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bus.message import Request
+from bus.errors import PosixError
 from services.drivers.ram.api import Ram
 from services.vm import api
 from services.vm.check import check
 from services.vm.paging import PAGE_BYTES, PTE_FRAME
 from services.vm.service import VmService
+
+if TYPE_CHECKING:
+    from bus.message import Request
 
 R = TypeVar("R")
 PAGE = PAGE_BYTES
@@ -56,6 +59,16 @@ class Machine:
             result: R = reply.value
             return result
         raise AssertionError(f"{type(request).__name__} waited")
+
+    def errno_of(self, request: Request[R]) -> int:
+        """The errno a call fails with, 0 if it succeeds; what it dropped is accounted."""
+        try:
+            reply = self.call(request)
+        except PosixError as error:
+            return error.errno
+        if isinstance(reply, api.MapReply):
+            self.account(reply.dropped)
+        return 0
 
     # -- spaces -----------------------------------------------------------------------------
 

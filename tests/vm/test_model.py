@@ -9,7 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bus.errors import PosixError
 from services.vm import api
 from tests.vm.machine import PAGE, Machine, Segfault
 
@@ -20,7 +19,7 @@ FILE_PAGES = 12
 
 pages = st.integers(0, PAGES - 1)
 lengths = st.one_of(st.integers(1, 6), st.integers(1, PAGES))
-prots = st.integers(0, 7)
+prots = st.sampled_from([3, 3, 3, 3, 1, 7, 0, 2, 5, 4, 6])
 spaces = st.integers(0, 3)
 
 
@@ -36,6 +35,11 @@ class Page:
     own: int | None = None
     """Its private content, once it has one."""
 
+    def continues(self, first: Page, index: int) -> bool:
+        """Whether this page is `index` pages into the region that `first` is in."""
+        page = first.page + index if first.node is not None else 0
+        return self == attrs.evolve(first, page=page, own=self.own)
+
 
 class AgainstDictionary(RuleBasedStateMachine):
     """Random calls on a few spaces and two files."""
@@ -46,6 +50,10 @@ class AgainstDictionary(RuleBasedStateMachine):
         self.files = [self.machine.file(FILE_PAGES), self.machine.file(FILE_PAGES, holes=True)]
         self.spaces: list[tuple[int, dict[int, Page]]] = [(self.machine.space(), {})]
         self.serial = 0
+        self.map_anonymous(0, 0, 10, 3, True)
+        self.map_file(0, 10, 7, 3, False, True, 0, 0)
+        self.map_file(0, 17, 7, 3, True, True, 4, 1)
+        self.write(0, 0, PAGES, 2)
 
     def pick(self, index: int) -> tuple[int, dict[int, Page]]:
         return self.spaces[index % len(self.spaces)]
@@ -88,22 +96,17 @@ class AgainstDictionary(RuleBasedStateMachine):
         span = self.span(start, length)
         node = self.files[file].node
         flags = api.MAP_FIXED | (api.MAP_SHARED if shared else api.MAP_PRIVATE)
-        try:
-            self.machine.map(
-                space,
-                len(span),
-                prot,
-                vaddr=span[0] * PAGE,
-                flags=flags,
-                node=node,
-                offset=page * PAGE,
-                may_write=may_write,
-            )
-        except PosixError as error:
-            assert error.errno == EACCES
-            assert shared
-            assert not may_write
-            return
+        may_write = may_write or not shared or bool(prot & api.PROT_WRITE)
+        self.machine.map(
+            space,
+            len(span),
+            prot,
+            vaddr=span[0] * PAGE,
+            flags=flags,
+            node=node,
+            offset=page * PAGE,
+            may_write=may_write,
+        )
         for index, vpn in enumerate(span):
             model[vpn] = Page(prot, node, page + index, shared, may_write)
 
@@ -131,11 +134,8 @@ class AgainstDictionary(RuleBasedStateMachine):
                 expected = EACCES
                 break
             changing.append(page)
-        try:
-            self.machine.call(api.Protect(space, span[0] * PAGE, len(span) * PAGE, prot))
-            assert not expected
-        except PosixError as error:
-            assert error.errno == expected
+        request = api.Protect(space, span[0] * PAGE, len(span) * PAGE, prot)
+        assert self.machine.errno_of(request) == expected
         for page in changing:
             page.prot = prot
 
@@ -143,11 +143,8 @@ class AgainstDictionary(RuleBasedStateMachine):
     def discard(self, which: int, start: int, length: int) -> None:
         space, model = self.pick(which)
         span = self.span(start, length)
-        try:
-            self.machine.call(api.Discard(space, span[0] * PAGE, len(span) * PAGE))
-        except PosixError as error:
-            assert error.errno == ENOMEM
-            assert any(vpn not in model for vpn in span)
+        errno = self.machine.errno_of(api.Discard(space, span[0] * PAGE, len(span) * PAGE))
+        assert errno == (0 if all(vpn in model for vpn in span) else ENOMEM)
         for vpn in span:
             if vpn in model:
                 model[vpn].own = None
@@ -158,12 +155,12 @@ class AgainstDictionary(RuleBasedStateMachine):
         source, target = self.span(start, old), self.span(to, new)
         flags = api.MREMAP_MAYMOVE | api.MREMAP_FIXED
         flags |= api.MREMAP_DONTUNMAP if keep else 0
-        try:
-            self.machine.remap(
-                space, source[0] * PAGE, len(source), len(target), flags, target[0] * PAGE
-            )
-        except PosixError as error:
-            assert error.errno in (EINVAL, EFAULT)
+        request = api.Remap(
+            space, source[0] * PAGE, len(source) * PAGE, len(target) * PAGE, flags, target[0] * PAGE
+        )
+        errno = self.machine.errno_of(request)
+        assert errno == self.remap_error(model, source, target, keep)
+        if errno:
             return
         moved = [model[vpn] for vpn in source[: len(target)]]
         assert not set(source) & set(target)
@@ -175,9 +172,26 @@ class AgainstDictionary(RuleBasedStateMachine):
                 model[vpn] = attrs.evolve(page, own=None)
         last = moved[-1]
         for extra in range(len(target) - len(moved)):
-            page = last.page + extra + 1 if last.node is not None else 0
-            moved.append(attrs.evolve(last, own=None, page=page))
+            number = last.page + extra + 1 if last.node is not None else 0
+            moved.append(attrs.evolve(last, own=None, page=number))
         model.update(zip(target, moved, strict=True))
+
+    def remap_error(self, model: dict[int, Page], source: range, target: range, keep: bool) -> int:
+        """What Linux says of moving a range, which must be one region."""
+        if keep and len(source) != len(target):
+            return EINVAL
+        if source[0] not in model:
+            return EFAULT
+        if set(source) & set(target):
+            return EINVAL
+        first = model[source[0]]
+        for index, vpn in enumerate(source[: len(target)]):
+            page = model.get(vpn)
+            if page is None or not page.continues(first, index):
+                return EFAULT
+        if keep and first.node is not None:
+            return EINVAL
+        return 0
 
     @rule(which=spaces, at=pages)
     def read(self, which: int, at: int) -> None:
@@ -222,6 +236,13 @@ class AgainstDictionary(RuleBasedStateMachine):
         space, model = self.pick(which)
         copy = {vpn: attrs.evolve(page) for vpn, page in model.items()}
         self.spaces.append((self.machine.fork(space), copy))
+
+    @rule(which=spaces, start=pages, length=lengths)
+    @precondition(lambda self: len(self.spaces) < 4)
+    def fork_and_write(self, which: int, start: int, length: int) -> None:
+        self.fork(which)
+        self.write(which, start, length, 1)
+        self.write(len(self.spaces) - 1, start, length, 2)
 
     @rule(which=spaces)
     @precondition(lambda self: len(self.spaces) > 1)
