@@ -98,6 +98,10 @@ def _dispatch(words: Sequence[str]) -> int:
         return USAGE_STATUS
     if words[0] == "run":
         return _run(words[1:], parser)
+    if words[0] == "tour":
+        from boot import tour
+
+        return _run(tour.words(), parser)
     if words[0] == "bench":
         return _bench(words[1:])
     options = parser.parse_args(list(words))

@@ -130,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     graph = commands.add_parser("graph", help="print the services and who calls whom")
     graph.add_argument("--dot", action="store_true", help="in Graphviz' language")
     commands.add_parser("bench", add_help=False, help="reproduce the published measurements")
+    commands.add_parser("tour", add_help=False, help="a short tour of real programs")
     commands.add_parser("version", help="print the version")
     return parser
 

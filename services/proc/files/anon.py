@@ -108,9 +108,7 @@ def first_bytes(memory: memoryview, extents: Sequence[Extent], length_bytes: int
     return bytes(gather(memory, extents, 0, length_bytes))
 
 
-async def wait_holding(
-    thread: Thread, queue: WaitQueue, deadline_ns: int | None = None
-) -> bool:
+async def wait_holding(thread: Thread, queue: WaitQueue, deadline_ns: int | None = None) -> bool:
     """`thread.wait` for a call that holds the extents of a buffer it is still to fill.
 
     Meanwhile another thread may have called fork or munmap: the extents then name frames that

@@ -1,23 +1,15 @@
-"""Pipes and FIFOs (pipe(7), fifo(7)).
+"""The ends of pipes, and FIFOs (pipe(7), fifo(7)). The buffer between them is `pipe_core.Pipe`.
 
-Capacity is counted as Linux counts it, so that short counts and readiness agree: a pipe has
-`limit` slots of a page. What a write brings is one chunk and fills whole slots; only its odd bytes
-(length modulo 4096) may first be merged into the last slot, if they fit there. Hence a write of
-PIPE_BUF bytes or fewer is atomic by construction: it finds its slot or it waits.
+A small write to an empty pipe, and a read of all that is there, are one copy each, done right
+here; everything else goes through the buffer's own methods.
 
-`chunks` are bytearrays, each starting at a slot boundary; `head` bytes of the first are read. The
-common case, a small write to an empty pipe and a read of all of it, is one copy each way and
-touches nothing else.
-
-Waking: a write tells readers; a read tells writers only when it makes a full pipe non-full. FIFOs
-opened O_RDWR poll for both, in a queue of their own.
+A FIFO has one `Pipe`, in the kernel's table `extra["fifos"]` by device and inode, from the first
+open(2) until no description is left. Each end of it owns one reference to a node.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from errno import EAGAIN, EBUSY, EINVAL, ENXIO, EPERM, EPIPE
-from struct import pack
+from errno import EAGAIN, EINVAL, ENXIO, EPIPE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -30,10 +22,6 @@ from services.proc.abi import (
     O_WRONLY,
     POLLERR,
     POLLHUP,
-    POLLIN,
-    POLLOUT,
-    POLLRDNORM,
-    POLLWRNORM,
     S_IFIFO,
     SIGPIPE,
 )
@@ -46,174 +34,18 @@ from services.proc.files.anon import (
     total,
     wait_holding,
 )
+from services.proc.files.pipe_core import IN, OUT, PAGE_BYTES, PAGE_SHIFT, Pipe
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.signals import send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bus.core import Port
     from services.drivers.ram.api import Extent
-    from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
-PAGE_SHIFT, PAGE_BYTES, PAGE_MASK = 12, 4096, 4095
-PIPE_BUF = 4096
-DEFAULT_SLOTS = 16
-MAX_BYTES = 1 << 20
-"""fs.pipe-max-size; nobody may exceed it here, as kernel heap pays for it."""
-IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
 FIONREAD = 0x541B
-
-FifoTable = dict[tuple[int, int], "Pipe"]
-
-
-class Pipe:
-    """The buffer between ends: no task ever waits inside its methods."""
-
-    __slots__ = (
-        "both",
-        "chunks",
-        "head",
-        "key",
-        "limit",
-        "memory",
-        "readable",
-        "readers",
-        "readers_seen",
-        "used",
-        "writable",
-        "writers",
-        "writers_seen",
-    )
-
-    def __init__(self, memory: memoryview) -> None:
-        self.memory = memory
-        self.chunks: deque[bytearray] = deque()
-        self.head = 0
-        self.used = 0
-        """Slots that hold something."""
-        self.limit = DEFAULT_SLOTS
-        self.readers = self.writers = 0
-        """Open descriptions of each kind."""
-        self.readers_seen = self.writers_seen = 0
-        """How many there ever were: an open(2) that waits for a partner sees one come and go."""
-        self.readable, self.writable = WaitQueue(), WaitQueue()
-        self.both: WaitQueue | None = None
-        self.key: tuple[int, int] | None = None
-        """Device and inode of a FIFO."""
-
-    def __len__(self) -> int:
-        """Unread bytes."""
-        return sum([len(chunk) for chunk in self.chunks]) - self.head
-
-    def __bool__(self) -> bool:
-        """There is something to read."""
-        return bool(self.chunks)
-
-    def wake(self, events: int) -> None:
-        """Tell those who wait for any of `events`; everybody, where it is 0."""
-        if not events or events & IN:
-            self.readable.wake(events)
-        if not events or events & OUT:
-            self.writable.wake(events)
-        if self.both is not None:
-            self.both.wake(events)
-
-    def put(self, source: Sequence[Extent], start: int, left: int, merge: bool) -> int:
-        """Append up to `left` bytes of the runs, from `start` bytes in; replies with how many."""
-        chunks, done = self.chunks, 0
-        odd = left & PAGE_MASK
-        if merge and odd and chunks:
-            filled = len(chunks[-1]) & PAGE_MASK
-            if filled and filled + odd <= PAGE_BYTES:
-                chunks[-1] += gather(self.memory, source, start, odd)
-                done = odd
-        count = min(left - done, (self.limit - self.used) << PAGE_SHIFT)
-        if count > 0:
-            chunks.append(gather(self.memory, source, start + done, count))
-            self.used += (count + PAGE_MASK) >> PAGE_SHIFT
-            done += count
-        if done:
-            self.wake(IN)
-        return done
-
-    def take(self, target: Sequence[Extent]) -> int:
-        """Move bytes into the runs; replies with how many there were."""
-        memory, chunks, head = self.memory, self.chunks, self.head
-        full, done = self.used >= self.limit, 0
-        for paddr, room in target:
-            end = paddr + room
-            while paddr < end and chunks:
-                chunk = chunks[0]
-                size = min(len(chunk) - head, end - paddr)
-                after = head + size
-                memory[paddr : paddr + size] = memoryview(chunk)[head:after]
-                if after == len(chunk):
-                    chunks.popleft()
-                    self.used -= ((after + PAGE_MASK) >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
-                    head = 0
-                else:
-                    self.used -= (after >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
-                    head = after
-                paddr += size
-                done += size
-        self.head = head
-        if full and self.used < self.limit:
-            self.wake(OUT)
-        return done
-
-    def skip(self, length_bytes: int) -> None:
-        """Throw away `length_bytes` that `peek` has given."""
-        full = self.used >= self.limit
-        while length_bytes:
-            size, head = len(self.chunks[0]), self.head
-            after = min(head + length_bytes, size)
-            length_bytes -= after - head
-            if after == size:
-                self.chunks.popleft()
-                self.used -= ((size + PAGE_MASK) >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
-                self.head = 0
-            else:
-                self.used -= (after >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
-                self.head = after
-        if full and self.used < self.limit:
-            self.wake(OUT)
-
-    def peek(self, length_bytes: int) -> bytes:
-        """Up to `length_bytes` without taking them (splice(2), tee(2))."""
-        pieces: list[bytes] = []
-        head = self.head
-        for chunk in self.chunks:
-            piece = bytes(memoryview(chunk)[head : head + length_bytes])
-            pieces.append(piece)
-            length_bytes -= len(piece)
-            head = 0
-            if not length_bytes:
-                break
-        return b"".join(pieces)
-
-    def append(self, data: bytes) -> int:
-        """Append what fits of `data` in slots of its own (splice(2), tee(2))."""
-        count = min(len(data), (self.limit - self.used) << PAGE_SHIFT)
-        if count:
-            self.chunks.append(bytearray(memoryview(data)[:count]))
-            self.used += (count + PAGE_MASK) >> PAGE_SHIFT
-            self.wake(IN)
-        return count
-
-    def resize(self, size_bytes: int) -> int:
-        """F_SETPIPE_SZ (fcntl(2)): rounded up to a power of two of pages; EBUSY, EINVAL, EPERM."""
-        if not 0 <= size_bytes <= 1 << 31:
-            raise PosixError(EINVAL)
-        if size_bytes > MAX_BYTES:
-            raise PosixError(EPERM)
-        slots = 1 << max(size_bytes - 1 >> PAGE_SHIFT, 0).bit_length()
-        if slots < self.used:
-            raise PosixError(EBUSY)
-        full, self.limit = self.used >= self.limit, slots
-        if full and self.used < slots:
-            self.wake(OUT)
-        return slots << PAGE_SHIFT
 
 
 class PipeEnd(OpenFile):
@@ -222,14 +54,17 @@ class PipeEnd(OpenFile):
     The end of a FIFO owns one reference to its node.
     """
 
-    __slots__ = ("_attr", "_fifo", "_quiet", "pipe")
+    __slots__ = ("_attr", "_fs", "_node", "_quiet", "pipe")
     kind = "pipe"
 
-    def __init__(self, pipe: Pipe, flags: int, attr: Attr, fifo: int | None = None) -> None:
+    def __init__(
+        self, pipe: Pipe, flags: int, attr: Attr, fs: Port, node: int | None = None
+    ) -> None:
         super().__init__(flags)
         self.pipe = pipe
         self._attr = attr
-        self._fifo = fifo
+        self._fs = fs
+        self._node = node
         self._quiet = -1
         """POLLHUP stays off while `writers_seen` has this value: no writer came yet."""
         mode = flags & O_ACCMODE
@@ -373,10 +208,82 @@ class PipeEnd(OpenFile):
 
     async def stat(self, thread: Thread) -> Attr:
         """The pipe's own inode, or the FIFO's."""
-        if self._fifo is not None:
-            return await thread.kernel.fs.call(StatNode(self._fifo))
+        if self._node is not None:
+            return await self._fs.call(StatNode(self._node))
         return self._attr
 
     async def path(self) -> bytes:
-        """pipe:[ino]; procfs asks fs for a FIFO's (`fifo_node`)."""
+        """pipe:[ino], or where the FIFO is."""
+        if self._node is not None:
+            return await self._fs.call(PathOf(self._node, 0))
         return b"pipe:[%d]" % self._attr.ino
+
+    async def closed(self, thread: Thread | None) -> None:
+        """One end less; the other side learns of it when it was the last."""
+        pipe = self.pipe
+        pipe.readers -= self.readable
+        pipe.writers -= self.writable
+        if bool(pipe.readers) != bool(pipe.writers):
+            pipe.wake(0)
+        if not pipe.readers and not pipe.writers and pipe.table is not None:
+            pipe.table.pop(pipe.key, None)
+        if self._node is not None:
+            await self._fs.call(Release(self._node))
+
+    async def meet(self, thread: Thread) -> None:
+        """fifo(7): wait until the other side is open, or was since this began."""
+        pipe = self.pipe
+        if self.readable:
+            seen = pipe.writers_seen
+            while not pipe.writers and pipe.writers_seen == seen:
+                await thread.wait(pipe.readable)
+        else:
+            seen = pipe.readers_seen
+            while not pipe.readers and pipe.readers_seen == seen:
+                await thread.wait(pipe.writable)
+
+    def hush(self) -> None:
+        """A reader that did not wait for a writer: no POLLHUP until one has come."""
+        self._quiet = self.pipe.writers_seen
+
+
+async def make_pipe(thread: Thread, flags: int) -> tuple[PipeEnd, PipeEnd]:
+    """pipe2(2): the reading and the writing end; `flags` may hold O_NONBLOCK."""
+    kernel = thread.kernel
+    pipe = Pipe(kernel.ram.bytes)
+    attr = await new_attr(thread, PIPE_DEV, S_IFIFO | 0o600)
+    return (
+        PipeEnd(pipe, O_RDONLY | flags, attr, kernel.fs),
+        PipeEnd(pipe, O_WRONLY | flags, attr, kernel.fs),
+    )
+
+
+async def open_fifo(thread: Thread, node: int, flags: int) -> OpenFile:
+    """open(2) of a FIFO; the reference to `node` is this function's from here on, come what may."""
+    kernel = thread.kernel
+    mode = flags & O_ACCMODE
+    attr = await kernel.fs.call(StatNode(node))
+    key = (attr.dev, attr.ino)
+    table: dict[tuple[int, int], Pipe] = kernel.extra.setdefault("fifos", {})
+    pipe = table.get(key)
+    if mode == O_ACCMODE or (
+        mode == O_WRONLY and flags & O_NONBLOCK and (pipe is None or not pipe.readers)
+    ):
+        await kernel.fs.call(Release(node))
+        raise PosixError(EINVAL if mode == O_ACCMODE else ENXIO)
+    if pipe is None:
+        pipe = table[key] = Pipe(kernel.ram.bytes)
+        pipe.table, pipe.key = table, key
+    end = PipeEnd(pipe, flags, attr, kernel.fs, node)
+    pipe.wake(0)
+    if mode == O_RDWR:
+        return end
+    if flags & O_NONBLOCK:
+        end.hush()
+        return end
+    try:
+        await end.meet(thread)
+    except BaseException:
+        await end.closed(thread)
+        raise
+    return end
