@@ -13,13 +13,13 @@ from errno import EBADF, EINVAL, EMFILE, ENOTDIR, ENOTTY, ESPIPE
 from typing import TYPE_CHECKING, Protocol
 
 from bus.errors import PosixError
-from services.fs.api import Attr
 from services.proc.abi import O_ACCMODE, O_RDONLY, O_WRONLY, POLLIN, POLLOUT
-from services.proc.park import WaitQueue
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
+    from services.fs.api import Attr
     from services.proc.kernel import Kernel
+    from services.proc.park import WaitQueue
     from services.proc.task import Thread
 
 

@@ -134,6 +134,7 @@ class Process:
         "pid",
         "reaped_usage",
         "session",
+        "signal_queue",
         "space",
         "start_ns",
         "stopped",
@@ -163,6 +164,8 @@ class Process:
         self.credentials = parent.credentials if parent else Credentials(0, 0)
         self.actions = Actions()
         self.pending = Pending()
+        self.signal_queue: WaitQueue | None = None
+        """Woken when a signal becomes pending here or in a thread; None until signalfd(2)."""
         self.limits = list(parent.limits) if parent else list(DEFAULT_LIMITS)
         self.exe: int | None = None
         self.exe_path = b""

@@ -243,8 +243,9 @@ class PipeEnd(OpenFile):
                 await thread.wait(pipe.writable)
 
     def hush(self) -> None:
-        """A reader that did not wait for a writer: no POLLHUP until one has come."""
-        self._quiet = self.pipe.writers_seen
+        """O_NONBLOCK: a reader that found no writer sees no POLLHUP until one has come."""
+        if not self.pipe.writers:
+            self._quiet = self.pipe.writers_seen
 
 
 async def make_pipe(thread: Thread, flags: int) -> tuple[PipeEnd, PipeEnd]:

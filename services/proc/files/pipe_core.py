@@ -161,7 +161,7 @@ class Pipe:
                 break
         return b"".join(pieces)
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes | memoryview) -> int:
         """Append what fits of `data` in slots of its own (splice(2), tee(2))."""
         count = min(len(data), (self.limit - self.used) << PAGE_SHIFT)
         if count:

@@ -1,28 +1,54 @@
-"""The caller's standard streams, where they are no terminal (`console` driver)."""
+"""The caller's standard streams, where they are no terminal (`console` driver).
+
+The host's stream is ready when the host says so: readiness is `remote`. A task waits at the
+driver on behalf of whoever polls or blocks here, and wakes `queue`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from errno import EAGAIN
 from typing import TYPE_CHECKING
 
-from services.drivers.console.api import DescribeStream, ReadStream, StreamReady, WriteStream
+from bus.errors import PosixError, ServiceUnavailable
+from services.drivers.console.api import (
+    DescribeStream,
+    ReadStream,
+    StreamReady,
+    WaitStream,
+    WriteStream,
+)
 from services.fs.api import Attr
-from services.proc.abi import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFIFO, S_IFMT
-from services.proc.descriptors import OpenFile
+from services.proc.abi import (
+    O_NONBLOCK,
+    POLLIN,
+    POLLOUT,
+    POLLRDNORM,
+    POLLWRNORM,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG,
+)
+from services.proc.descriptors import OpenFile, drop
+from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.park import WaitQueue
 
 if TYPE_CHECKING:
     from bus.core import Port
     from services.drivers.ram.api import Extent
+    from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
 CHUNK_BYTES = 65536
+IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
 
 
 class StreamFile(OpenFile):
-    """Standard input, output or error of the `hardtack` command, shown as a pipe."""
+    """Standard input, output or error of the `hardtack` command, shown as what it is."""
 
-    __slots__ = ("_console", "_mode", "stream")
+    __slots__ = ("_console", "_mode", "_ready", "_watching", "stream")
     kind = "stream"
+    remote = True
 
     def __init__(self, console: Port, stream: int, flags: int) -> None:
         super().__init__(flags)
@@ -30,32 +56,59 @@ class StreamFile(OpenFile):
         self.stream = stream
         self._mode = S_IFIFO | 0o600
         self.queue = WaitQueue()
+        self._ready = 0
+        self._watching = 0
+        """Directions (IN, OUT) that a task waits for."""
 
     async def describe(self) -> None:
-        """Learn from the host what the stream is."""
+        """Learn from the host what the stream is; epoll(7) refuses files that never wait."""
         info = await self._console.call(DescribeStream(self.stream))
         if info.mode & S_IFMT:
             self._mode = info.mode
+        if info.mode & S_IFMT == S_IFREG:
+            self.queue = None
 
     async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """Wait for bytes; 0 at the end."""
-        wanted = min(sum(length for _, length in extents), CHUNK_BYTES)
+        wanted = min(total(extents), CHUNK_BYTES)
         if not wanted:
             return 0
+        readable, _ = await self._console.call(StreamReady(self.stream))
+        if not readable:
+            await self._wait(thread)
         data = await thread.interruptible(self._console.call(ReadStream(self.stream, wanted)))
-        memory, at = thread.kernel.ram.bytes, 0
-        for paddr, length in extents:
-            piece = data[at : at + length]
-            memory[paddr : paddr + len(piece)] = piece
-            at += len(piece)
+        scatter(thread.kernel.ram.bytes, extents, data)
+        self._ready &= ~IN
+        if self.queue is not None and self.queue.entries:
+            self.watch(thread.kernel)
         return len(data)
+
+    async def _wait(self, thread: Thread) -> None:
+        queue = self.queue
+        assert queue is not None  # a regular file is always ready
+        self.holders += 1
+        try:
+            while True:
+                if self.flags & O_NONBLOCK:
+                    raise PosixError(EAGAIN)
+                self.watch(thread.kernel)
+                await wait_holding(thread, queue)
+                readable, _ = await self._console.call(StreamReady(self.stream))
+                if readable:
+                    return
+        finally:
+            await drop(self, thread)
 
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """Hand everything to the host."""
-        memory = thread.kernel.ram.bytes
-        data = b"".join(bytes(memory[paddr : paddr + length]) for paddr, length in extents)
-        if not data:
+        length = total(extents)
+        if not length:
             return 0
+        if self.flags & O_NONBLOCK:
+            _, writable = await self._console.call(StreamReady(self.stream))
+            if not writable:
+                raise PosixError(EAGAIN)
+        data = bytes(gather(thread.kernel.ram.bytes, extents, 0, length))
         return await thread.interruptible(self._console.call(WriteStream(self.stream, data)))
 
     async def stat(self, thread: Thread) -> Attr:
@@ -64,18 +117,34 @@ class StreamFile(OpenFile):
         return Attr(self.stream + 1, 13, self._mode, 1, 0, 0, 0, 0, 0, 4096, now, now, now, now)
 
     def poll(self) -> int:
-        """Readiness is asked of the driver by `refresh`; output is taken as ready."""
-        return POLLOUT | POLLWRNORM if self.writable else POLLIN | POLLRDNORM
+        """As of the last `refresh` or wake-up."""
+        return self._ready
 
-    async def refresh(self) -> int:
-        """Readiness now."""
+    async def refresh(self, thread: Thread) -> None:
+        """Ask the driver."""
         readable, writable = await self._console.call(StreamReady(self.stream))
-        ready = 0
-        if readable:
-            ready |= POLLIN | POLLRDNORM
-        if writable and self.writable:
-            ready |= POLLOUT | POLLWRNORM
-        return ready
+        self._ready = (IN if readable and self.readable else 0) | (
+            OUT if writable and self.writable else 0
+        )
+
+    def watch(self, kernel: Kernel) -> None:
+        """Wait at the driver, in a task for each direction that is open and not ready."""
+        assert kernel.nursery is not None
+        wanted = (IN if self.readable else 0) | (OUT if self.writable else 0)
+        wanted &= ~(self._ready | self._watching)
+        self._watching |= wanted
+        if wanted & IN:
+            kernel.nursery.start_soon(self._wait_at_host, False, IN, name="stream")
+        if wanted & OUT:
+            kernel.nursery.start_soon(self._wait_at_host, True, OUT, name="stream")
+
+    async def _wait_at_host(self, write: bool, events: int) -> None:
+        with contextlib.suppress(ServiceUnavailable):
+            await self._console.call(WaitStream(self.stream, write))
+        self._watching &= ~events
+        self._ready |= events
+        if self.queue is not None:
+            self.queue.wake(events)
 
     async def path(self) -> bytes:
         """As for a pipe."""

@@ -65,6 +65,8 @@ def to_process(process: Process, info: SigInfo) -> None:
         return
     if not process.pending.add(info):
         return
+    if process.signal_queue is not None:
+        process.signal_queue.wake()
     open_to_it = [t for t in threads if not t.blocked & mask]
     chosen = next((t for t in open_to_it if t.parker.parked), None)
     if chosen is None and open_to_it:
@@ -81,8 +83,11 @@ def to_thread(thread: Thread, info: SigInfo) -> None:
     _prepare(process, info.signal)
     if process.actions.ignores(info.signal) and not thread.blocked & bit(info.signal):
         return
-    if thread.pending.add(info) and not thread.blocked & bit(info.signal):
-        thread.attend()
+    if thread.pending.add(info):
+        if process.signal_queue is not None:
+            process.signal_queue.wake()
+        if not thread.blocked & bit(info.signal):
+            thread.attend()
 
 
 def force(thread: Thread, info: SigInfo) -> None:

@@ -100,6 +100,3 @@ STANDARD = Termios(
     ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
 )
 """What a terminal starts with (tty_std_termios)."""
-
-MASTER = Termios(0, 0, B38400 | CS8 | CREAD, 0)
-"""What the master side of a pseudoterminal shows, and how it behaves whatever is set."""

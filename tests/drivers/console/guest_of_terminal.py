@@ -16,8 +16,8 @@ async def main(how: str) -> None:
     service = ConsoleService()
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
-        os.write(1, b"READY %d\n" % os.getpid())
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            os.write(1, b"READY %d\n" % os.getpid())
             if how == "resize":
                 size = await service.wait_resize(WaitResize())
                 os.write(1, b"SIZE %d %d\n" % size)

@@ -123,10 +123,11 @@ def test_sigtstp_lends_the_terminal_to_the_shell() -> None:
 
 
 def test_sigtstp_that_cannot_stop_us_leaves_the_terminal_raw() -> None:
-    with on_terminal("wait") as terminal:  # a session of its own: an orphaned process group
+    with on_terminal("resize") as terminal:  # a session of its own: an orphaned process group
         pid = terminal.wait_ready()
         os.kill(pid, signal.SIGTSTP)
-        fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("4H", 33, 77, 0, 0))
+        terminal.read_until(b"SIZE")  # what waits for the size looks again after a suspension
+        assert is_raw(terminal.settings())
         os.kill(pid, signal.SIGTERM)
         assert terminal.child.wait() == 0
         assert terminal.settings() == terminal.before

@@ -1,5 +1,7 @@
 """Archivers and compressors."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import BIG, script

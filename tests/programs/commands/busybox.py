@@ -1,5 +1,7 @@
 """BusyBox: one static program, many applets."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import BIG, Command, run, script

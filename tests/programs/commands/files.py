@@ -1,5 +1,7 @@
 """Files, directories, links, times and modes, by coreutils and find."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import BIG, run, script

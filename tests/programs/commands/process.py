@@ -1,5 +1,7 @@
 """Processes, signals and time, by the small programs that are about them."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import run, script

@@ -1,5 +1,7 @@
 """CPython and its standard library, as Debian built it."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 import textwrap

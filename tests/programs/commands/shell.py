@@ -1,5 +1,7 @@
 """The shell language: bash, and what of it dash shares."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import bash, run, script

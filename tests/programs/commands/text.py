@@ -1,5 +1,7 @@
 """Text through coreutils, grep, sed and awk."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import BIG, run, script

@@ -1,5 +1,7 @@
 """Larger programs: git, sqlite3, perl, a C compiler, make, and other languages."""
 
+# ruff: noqa: E501 - a command line stays on one line
+
 from __future__ import annotations
 
 from tests.programs.command import Command, bash, run, script
