@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 
+from bus.pauses import PauseWatch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -55,7 +57,10 @@ class Machine:
     admission: Admission
     ram: Ram | None = None
     core: Any = None
+    pauses: PauseWatch = attrs.field(factory=PauseWatch)
     services: dict[str, Service] = attrs.field(factory=dict)
+    summary: str = ""
+    """What `--stats` shows once the terminal is the caller's again."""
 
     @property
     def memory(self) -> Ram:

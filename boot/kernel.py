@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from boot.config import Config
     from boot.supervisor import Epitaph, Service
     from boot.topology import Topology
+    from bus.pauses import PauseWatch
 
 EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE = 127, 126, 70
 INTERRUPT_WINDOW_S = 2.0
@@ -85,13 +86,52 @@ def _stuck(names: list[str]) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _boot_is_permanent() -> Iterator[None]:
-    """Keep what booting allocated out of every later collection (gc.freeze)."""
+def _collector(pauses: PauseWatch) -> Iterator[None]:
+    """Time every collection, and keep what booting allocated out of it (gc.freeze)."""
     gc.freeze()
+    pauses.start()
     try:
         yield
     finally:
+        pauses.stop()
         gc.unfreeze()
+
+
+async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
+    """Open the metrics page, if one was asked for."""
+    address = machine.config.metrics
+    if address is None:
+        return
+    from boot.measures import KernelSource, build_source
+    from boot.metrics_http import MetricsPage
+    from bus.metrics import Metrics, bus_source, ledger_source
+
+    metrics = Metrics()
+    for source in (
+        build_source,
+        machine.pauses.measures,
+        bus_source(machine.bus),
+        ledger_source(machine.admission),
+        KernelSource(machine).measures,
+    ):
+        metrics.register(source)
+    await nursery.start(MetricsPage(metrics).run, address)
+
+
+async def _run_program(machine: Machine) -> int:
+    """Everything that goes on while the program runs; its exit status."""
+    began = trio.current_time()
+    with _collector(machine.pauses):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_relay_signals, machine.programs)
+            await _serve_metrics(machine, nursery)
+            status = await run_init(machine)
+            nursery.cancel_scope.cancel()
+    if machine.config.stats:
+        from boot.stats import summary
+
+        machine.summary = summary(machine, trio.current_time() - began)
+    return status
 
 
 def _encoded(words: tuple[str, ...]) -> tuple[bytes, ...]:
@@ -131,14 +171,12 @@ async def run_kernel(
             for spec in topology.starting_order():
                 build = functools.partial(builders[spec.name], machine)
                 machine.services[spec.name] = await supervisor.start(spec.name, build)
-            with _boot_is_permanent():
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(_relay_signals, machine.programs)
-                    status = await run_init(machine)
-                    nursery.cancel_scope.cancel()
+            status = await _run_program(machine)
     finally:
         machine.services.clear()  # no cycle keeps physical memory alive
         if supervisor is not None and on_epitaph is not None:
             for epitaph in supervisor.epitaphs:
                 on_epitaph(epitaph)
+    if machine.summary:
+        print(machine.summary, file=sys.stderr, flush=True)
     return status

@@ -39,10 +39,10 @@ STEPS = (
         ("python3",),
         "python3 -c '"
         "import sqlite3, subprocess, threading; "
-        "t = [threading.Thread(target=print, args=(\"thread\", n)) for n in range(3)]; "
+        't = [threading.Thread(target=print, args=("thread", n)) for n in range(3)]; '
         "[x.start() for x in t]; [x.join() for x in t]; "
-        "print(subprocess.run([\"echo\", \"subprocess\"], capture_output=True).stdout); "
-        "print(sqlite3.connect(\":memory:\").execute(\"select sqlite_version()\").fetchone())'",
+        'print(subprocess.run(["echo", "subprocess"], capture_output=True).stdout); '
+        'print(sqlite3.connect(":memory:").execute("select sqlite_version()").fetchone())\'',
     ),
     Step(
         "A compiler: build a program in the kernel and run it there",
@@ -73,8 +73,10 @@ def script() -> str:
     lines = ["cd /tmp"]
     for number, step in enumerate(found, 1):
         title = f"{number}/{len(found)}  {step.title}"
-        lines.append(f"printf '\\n\\033[1m%s\\033[0m\\n  $ %s\\n' {shlex.quote(title)} "
-                     f"{shlex.quote(step.command)}")
+        lines.append(
+            f"printf '\\n\\033[1m%s\\033[0m\\n  $ %s\\n' {shlex.quote(title)} "
+            f"{shlex.quote(step.command)}"
+        )
         lines.append(step.command)
     lines.extend(
         f"echo {shlex.quote(f'left out (needs {chr(32).join(step.needs)}): {step.title}')}"

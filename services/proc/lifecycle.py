@@ -70,8 +70,7 @@ async def thread_gone(thread: Thread) -> None:
         thread.suspended[0].close()
         thread.suspended = None
     try:
-        if not process.exiting or process.space is None or process.space.users > 1:
-            await futex.exit_robust(thread)
+        await futex.exit_robust(thread)
         if thread.clear_tid:
             await thread.copyout(thread.clear_tid, bytes(4))
             await futex.wake_address(thread, thread.clear_tid, 1)

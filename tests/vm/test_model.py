@@ -282,6 +282,10 @@ class AgainstDictionary(RuleBasedStateMachine):
             assert expected is None
             return
         assert value == expected
+        assert page is not None
+        if page.node is not None and not page.shared and page.own is None:
+            if page.page not in self.machine.files[page.node].frames:
+                page.own = 0  # a private view of a hole does not see it filled later
 
     @invariant()
     def holds(self) -> None:

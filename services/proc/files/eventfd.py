@@ -90,5 +90,3 @@ class EventFile(AnonFile):
         if count < U64 - 1:
             ready |= POLLOUT
         return ready
-
-

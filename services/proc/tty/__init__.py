@@ -1,8 +1,10 @@
 """Terminals (placeholder while they are being built)."""
+
 from __future__ import annotations
 from typing import Any
 from services.proc.abi import O_RDONLY, O_WRONLY
 from services.proc.files.stream import StreamFile
+
 
 async def attach_console(kernel: Any, process: Any) -> dict[int, Any]:
     """Streams."""

@@ -17,12 +17,36 @@ from typing import Protocol
 
 from services.proc.abi import SIGINT, SIGQUIT, SIGTSTP
 from services.proc.tty import termios as t
-from services.proc.tty.output import NEWLINE, RETURN, TAB, Output, is_control
+from services.proc.tty.erase import Eraser
+from services.proc.tty.output import NEWLINE, RETURN, Output
 
 BUFFER_BYTES = 4096
 ECHO_BYTES = 4096
 _SIGNALS = ((t.VINTR, SIGINT), (t.VQUIT, SIGQUIT), (t.VSUSP, SIGTSTP))
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]").search
 _SLOW = t.ISTRIP | t.IUCLC | t.PARMRK
+
+
+def special_characters(termios: t.Termios) -> frozenset[int]:
+    """The characters that these settings give a meaning, or may."""
+    iflag, lflag, cc = termios.iflag, termios.lflag, termios.cc
+    special: set[int] = set()
+    if iflag & (t.IGNCR | t.ICRNL):
+        special.add(RETURN)
+    if iflag & t.INLCR:
+        special.add(NEWLINE)
+    if lflag & t.ICANON:
+        special |= {cc[t.VERASE], cc[t.VKILL], cc[t.VEOF], NEWLINE, cc[t.VEOL]}
+        if lflag & t.IEXTEN:
+            special |= {cc[t.VWERASE], cc[t.VLNEXT], cc[t.VEOL2]}
+            if lflag & t.ECHO:
+                special.add(cc[t.VREPRINT])
+    if iflag & t.IXON:
+        special |= {cc[t.VSTART], cc[t.VSTOP]}
+    if lflag & t.ISIG:
+        special |= {cc[index] for index, _ in _SIGNALS}
+    special.discard(t.DISABLED)
+    return frozenset(special)
 
 
 class Wire(Protocol):
@@ -50,8 +74,7 @@ class Discipline:
         self._marks: deque[int] = deque()
         self._literal = False
         """LNEXT was typed."""
-        self._erasing = False
-        """Inside a backslash of ECHOPRT."""
+        self._eraser = Eraser(self.output)
         self._adopt(termios)
 
     # Settings -----------------------------------------------------------------------------------
@@ -63,28 +86,11 @@ class Discipline:
 
     def _adopt(self, termios: t.Termios) -> None:
         self.output.termios = termios
-        iflag, lflag, cc = termios.iflag, termios.lflag, termios.cc
-        self._canonical = bool(lflag & t.ICANON)
-        special: set[int] = set()
-        if iflag & (t.IGNCR | t.ICRNL):
-            special.add(RETURN)
-        if iflag & t.INLCR:
-            special.add(NEWLINE)
-        if self._canonical:
-            special |= {cc[t.VERASE], cc[t.VKILL], cc[t.VEOF], NEWLINE, cc[t.VEOL]}
-            if lflag & t.IEXTEN:
-                special |= {cc[t.VWERASE], cc[t.VLNEXT], cc[t.VEOL2]}
-                if lflag & t.ECHO:
-                    special.add(cc[t.VREPRINT])
-        if iflag & t.IXON:
-            special |= {cc[t.VSTART], cc[t.VSTOP]}
-        if lflag & t.ISIG:
-            special |= {cc[index] for index, _ in _SIGNALS}
-        special.discard(t.DISABLED)
-        self._special = frozenset(special)
+        self._canonical = bool(termios.lflag & t.ICANON)
+        self._special = special = special_characters(termios)
         pattern = b"[" + b"".join(re.escape(bytes((c,))) for c in sorted(special)) + b"]"
         self._find_special = re.compile(pattern if special else b"(?!)").search
-        self._slow = bool(iflag & _SLOW)
+        self._slow = bool(termios.iflag & _SLOW)
 
     def configure(self, termios: t.Termios) -> None:
         """tcsetattr(3)."""
@@ -95,7 +101,7 @@ class Discipline:
             if termios.lflag & t.ICANON and self._buffer:
                 self._canon = self._head
                 self._marks.append(self._head - 1)
-            self._erasing = self._literal = False
+            self._eraser.erasing = self._literal = False
         self._adopt(termios)
         if old.iflag & t.IXON and not termios.iflag & t.IXON:
             self.stopped = False
@@ -153,7 +159,7 @@ class Discipline:
         self._tail = self._canon = self._head
         self._buffer.clear()
         self._marks.clear()
-        self._erasing = self._literal = False
+        self._eraser.erasing = self._literal = False
 
     # Typing -------------------------------------------------------------------------------------
 
@@ -216,8 +222,11 @@ class Discipline:
         if self.termios.lflag & t.ECHO:
             self._finish_erasing()
             self._note_column()
-            for c in run:
-                self._echo(self.output.echoed(c))
+            if _CONTROL(run):
+                for c in run:
+                    self._echo(self.output.echoed(c))
+            else:
+                self._echo(self.output.process(run))
         if self.termios.iflag & t.PARMRK:
             run = run.replace(b"\xff", b"\xff\xff")
         self._buffer += run
@@ -272,7 +281,7 @@ class Discipline:
         if c == t.DISABLED:
             return False
         if c in (cc[t.VERASE], cc[t.VKILL]) or (extended and c == cc[t.VWERASE]):
-            self._erase(c)
+            self._echo(self._eraser.erase(self._buffer, self._canon - self._tail, c))
         elif extended and c == cc[t.VLNEXT]:
             self._literal = True
             if lflag & t.ECHO:
@@ -309,86 +318,6 @@ class Discipline:
         for typed in self._buffer[self._canon - self._tail :]:
             self._echo(self.output.echoed(typed))
 
-    # Erasing ------------------------------------------------------------------------------------
-
-    def _erase(self, c: int) -> None:
-        """ERASE takes one character back, WERASE a word, KILL the line."""
-        lflag, cc = self.termios.lflag, self.termios.cc
-        start = self._canon - self._tail
-        if len(self._buffer) == start:
-            return
-        whole, word = c == cc[t.VKILL], c == cc[t.VWERASE]
-        if c == cc[t.VERASE]:
-            whole = word = False
-        if whole and not word:
-            shown = t.ECHO | t.ECHOK | t.ECHOKE | t.ECHOE
-            if lflag & shown != shown:
-                del self._buffer[start:]
-                if lflag & t.ECHO:
-                    self._finish_erasing()
-                    self._echo(self.output.echoed(cc[t.VKILL]))
-                    if lflag & t.ECHOK:
-                        self._echo_raw(NEWLINE)
-                return
-        self._take_back(start, whole, word)
-        if len(self._buffer) == start and lflag & t.ECHO:
-            self._finish_erasing()
-
-    def _take_back(self, start: int, whole: bool, word: bool) -> None:
-        seen = False
-        while len(self._buffer) > start:
-            at = len(self._buffer) - 1
-            while self.output.continues(self._buffer[at]) and at > start:
-                at -= 1
-            first = self._buffer[at]
-            if self.output.continues(first):
-                return
-            if word:
-                if chr(first).isascii() and chr(first).isalnum() or first == 0x5F or first > 0xBF:
-                    seen = True
-                elif seen:
-                    return
-            gone = bytes(self._buffer[at:])
-            del self._buffer[at:]
-            if self.termios.lflag & t.ECHO:
-                self._show_erased(gone, start, not whole and not word)
-            if not whole and not word:
-                return
-
-    def _show_erased(self, gone: bytes, start: int, single: bool) -> None:
-        lflag, output = self.termios.lflag, self.output
-        c = gone[0]
-        if lflag & t.ECHOPRT:
-            if not self._erasing:
-                self._echo_raw(0x5C)
-                self._erasing = True
-            self._echo(output.echoed(c))
-            for more in gone[1:]:
-                self._echo_raw(more)
-        elif single and not lflag & t.ECHOE:
-            self._echo(output.echoed(self.termios.cc[t.VERASE]))
-        elif c == TAB:
-            columns, after_tab = self._columns_before(start)
-            self._echo(output.erase_tab(columns, after_tab))
-        else:
-            shown = 1
-            if is_control(c):
-                shown = 2 if lflag & t.ECHOCTL else 0
-            for _ in range(shown):
-                self._echo(output.process(b"\b \b"))
-
-    def _columns_before(self, start: int) -> tuple[int, bool]:
-        """Columns that the line takes behind its last tab, and whether there is one."""
-        columns = 0
-        for c in reversed(self._buffer[start:]):
-            if c == TAB:
-                return columns, True
-            if is_control(c):
-                columns += 2 if self.termios.lflag & t.ECHOCTL else 0
-            elif not self.output.continues(c):
-                columns += 1
-        return columns, False
-
     # Echo ---------------------------------------------------------------------------------------
 
     def _echo(self, shown: bytes) -> None:
@@ -404,6 +333,5 @@ class Discipline:
             self.output.canon_column = self.output.column
 
     def _finish_erasing(self) -> None:
-        if self._erasing:
-            self._echo_raw(0x2F)
-            self._erasing = False
+        if self._eraser.erasing:
+            self._echo(self._eraser.finish())

@@ -52,7 +52,7 @@ COMMANDS = (
         print(p.communicate("3\\n1\\n2\\n")[0].split(), p.returncode)
         print(subprocess.call("exit 5", shell=True), subprocess.run(["sh", "-c", "kill -9 $$"]).returncode)
         try: subprocess.run(["sleep", "9"], timeout=0.3)
-        except subprocess.TimeoutExpired as error: print("expired", error.timeout)
+        except subprocess.TimeoutExpired as error: print("expired", error.cmd)
         try: subprocess.run(["/missing"])
         except FileNotFoundError as error: print(error)
         a = subprocess.Popen(["seq", "500"], stdout=subprocess.PIPE)

@@ -1,0 +1,111 @@
+"""The sources that only boot can see: what proc, vm and the build say of themselves.
+
+Read from the services' plain counters, without a message: a scrape must not disturb what it
+measures. A service that is not there, or has no such counter (tests boot with stubs), is left out.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+from boot import VERSION
+from bus.metrics import counter, gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from boot.assembly import Machine
+    from bus.core import Bus
+    from bus.metrics import Measure
+
+
+def build_source() -> Iterator[Measure]:
+    """Which build this is."""
+    yield gauge(
+        "hardtack_build_info",
+        "Always 1; the build is in the labels.",
+        {(VERSION, platform.python_version()): 1},
+        ("version", "python"),
+    )
+
+
+def syscalls(kernel: Any) -> Mapping[str, int]:
+    """How often each system call was made, by name; unknown numbers as syscall_N."""
+    from services.proc.table import CALLS
+
+    made = {
+        CALLS[number].name if number in CALLS else f"syscall_{number}": count
+        for number, count in enumerate(kernel.call_counts)
+        if count
+    }
+    for number, count in kernel.unknown_calls.items():
+        made.setdefault(f"syscall_{number}", count)
+    return made
+
+
+def sent(bus: Bus, target: str, request: str) -> int:
+    """How many requests of a kind were sent to a service, by all callers."""
+    return sum(
+        count
+        for port in bus.ports
+        if port.target == target
+        for kind, count in port.counts.items()
+        if kind.__name__ == request
+    )
+
+
+class KernelSource:
+    """proc and vm of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def measures(self) -> Iterator[Measure]:
+        """A metrics source."""
+        services = self._machine.services
+        kernel = getattr(services.get("proc"), "kernel", None)
+        if kernel is not None:
+            yield from self._proc(kernel)
+        memory = getattr(services.get("vm"), "core", None)
+        if memory is not None:
+            yield from self._vm(memory)
+
+    def _proc(self, kernel: Any) -> Iterator[Measure]:
+        yield counter(
+            "hardtack_syscalls_total",
+            "System calls made by programs.",
+            {(name,): count for name, count in syscalls(kernel).items()},
+            ("name",),
+        )
+        yield gauge(
+            "hardtack_processes",
+            "Processes, zombies among them.",
+            {
+                ("alive",): sum(not p.zombie for p in kernel.processes.values()),
+                ("zombie",): sum(p.zombie for p in kernel.processes.values()),
+            },
+            ("state",),
+        )
+        yield gauge("hardtack_threads", "Threads of programs.", {(): len(kernel.threads)})
+        yield counter("hardtack_forks_total", "Processes made.", {(): kernel.fork_count})
+        yield counter(
+            "hardtack_traps_page_fault_total", "Page-fault traps.", {(): kernel.fault_count}
+        )
+
+    def _vm(self, memory: Any) -> Iterator[Measure]:
+        counts = memory.counts()
+        yield gauge(
+            "hardtack_frames",
+            "Physical frames of 4096 bytes.",
+            {("free",): counts.free, ("used",): counts.total - counts.free},
+            ("state",),
+        )
+        yield gauge("hardtack_address_spaces", "Address spaces.", {(): counts.spaces})
+        of_files = sent(self._machine.bus, "vm", "InstallPages")
+        yield counter(
+            "hardtack_page_faults_total",
+            "Faults that virtual memory served; file: those that needed pages of a file.",
+            {("file",): of_files, ("anonymous",): max(0, counts.faults - of_files)},
+            ("kind",),
+        )

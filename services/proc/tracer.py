@@ -1,0 +1,176 @@
+"""`--trace`: system calls, signals and ends of processes, written as strace(1) writes them.
+
+While a tracer is attached every call takes the gate's slow path, so that user memory can be
+faulted in for the decoders. A call that blocks while another thread's line is printed is split
+into `<unfinished ...>` and `<... resumed>`, as by strace -f.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.proc import strace
+from services.proc.abi import s64
+from services.proc.signals.core import RESTART_NEVER, RESTART_SYS
+from services.vm.api import ACCESS_READ, PageMiss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.proc.kernel import Kernel
+    from services.proc.signals.core import SigInfo
+    from services.proc.space import AddressSpace
+    from services.proc.table import Call
+    from services.proc.task import Process, Thread
+
+ERESTARTSYS, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 514, 516
+_TIMED = frozenset(("nanosleep", "clock_nanosleep", "poll", "futex"))
+PAGE = 4096
+
+
+class _Reader:
+    """User memory for the decoders; a page that is not there yet is asked for by `PageMiss`."""
+
+    def __init__(self, space: AddressSpace) -> None:
+        self._space = space
+        self.bad: set[int] = set()
+
+    def read(self, vaddr: int, length: int) -> bytes | None:
+        """Bytes up to the first page that the program itself may not read."""
+        end, at = vaddr + length, vaddr
+        pieces: list[bytes] = []
+        while at < end:
+            page = at & -PAGE
+            if page in self.bad or at >> 47:
+                break
+            piece = min(end, page + PAGE) - at
+            pieces.append(self._space.memory.read_bytes(at, piece))
+            at += piece
+        return b"".join(pieces) if pieces or not length else None
+
+
+class Tracer:
+    """Writes lines through `write`; `wanted` tells by name which calls are shown."""
+
+    def __init__(
+        self, kernel: Kernel, wanted: Callable[[str], bool], write: Callable[[str], None]
+    ) -> None:
+        self._kernel = kernel
+        self._wanted = wanted
+        self._write = write
+        self._open: Thread | None = None
+        self._split: dict[int, str] = {}
+
+    def attach(self) -> None:
+        """Begin to trace every process."""
+        kernel = self._kernel
+        kernel.slow_path = self._call
+        kernel.observe_signal = self._signal
+        kernel.observe_exit = self._exit
+        kernel.extra["unknown_call"] = self._unknown
+
+    def first_exec(self, process: Process, argv: list[bytes], path: bytes, variables: int) -> None:
+        """The exec that the kernel did itself, for the first program."""
+        shown = ", ".join(strace.quote(word) for word in argv)
+        line = f"execve({strace.quote(path)}, [{shown}], {process.env_range[0]:#x} "
+        line += f"/* {variables} var{'s' if variables != 1 else ''} */"
+        self._write(f"{line}) = 0\n")
+
+    # Lines -----------------------------------------------------------------------------------
+
+    def _prefix(self, tid: int) -> str:
+        """strace -f names the pid once there is more than one."""
+        return f"[pid {tid:5}] " if len(self._kernel.threads) > 1 else ""
+
+    def _begin(self, thread: Thread, name: str, text: str) -> None:
+        self._interrupt()
+        self._write(self._prefix(thread.tid) + text)
+        self._open = thread
+        self._split[thread.tid] = name
+
+    def _interrupt(self) -> None:
+        """Another line comes: what stands open is unfinished."""
+        if self._open is not None:
+            self._write(" <unfinished ...>\n")
+            self._open = None
+
+    def _end(self, thread: Thread, text: str) -> None:
+        name = self._split.pop(thread.tid, "")
+        if self._open is thread:
+            self._open = None
+            self._write(text + "\n")
+        else:
+            self._interrupt()
+            self._write(f"{self._prefix(thread.tid)}<... {name} resumed>{text}\n")
+
+    def _line(self, tid: int, text: str) -> None:
+        self._interrupt()
+        self._write(f"{self._prefix(tid)}{text}\n")
+
+    # Events ----------------------------------------------------------------------------------
+
+    async def _render(self, space: AddressSpace, make: Callable[[_Reader], str]) -> str:
+        reader = _Reader(space)
+        while True:
+            try:
+                return make(reader)
+            except PageMiss as miss:
+                if space.users == 0 or await space.fault(miss.vaddr, ACCESS_READ) is not None:
+                    reader.bad.add(miss.vaddr & -PAGE)
+
+    async def _call(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
+        """The gate's slow path: entry, the call, exit."""
+        gate = self._kernel.extra["gate"]
+        if not self._wanted(call.name):
+            result: int | None = await gate.perform(thread, call, arguments)
+            return result
+        args = strace.six(arguments)
+        saved: dict[str, object] = {}
+
+        def enter(reader: _Reader) -> str:
+            saved.clear()
+            ctx = strace.Ctx(memory=reader, args=args, saved=saved)
+            return strace.render_entry(call.name, args, ctx)
+
+        entry = await self._render(thread.space, enter)
+        self._begin(thread, call.name, entry)
+        result = await gate.perform(thread, call, arguments)
+        shown = _shown(thread, call, result)
+
+        def leave(reader: _Reader) -> str:
+            ctx = strace.Ctx(memory=reader, args=args, saved=dict(saved)).at_exit(shown)
+            column = len(entry) if self._open is thread else None
+            return strace.render_exit(call.name, args, ctx, column)
+
+        self._end(thread, await self._render(thread.space, leave))
+        return result
+
+    def _unknown(self, thread: Thread, number: int, arguments: tuple[int, ...]) -> None:
+        name = strace.unknown_name(number)
+        if self._wanted(name):
+            ctx = strace.Ctx(args=strace.six(arguments))
+            line = strace.render_line(name, ctx.args, -38, ctx)
+            self._line(thread.tid, line)
+
+    def _signal(self, thread: Thread, info: SigInfo) -> None:
+        if info.signal != 9:
+            self._line(
+                thread.tid, strace.signal_line(info.signal, info.code, info.errno, info.fields)
+            )
+
+    def _exit(self, process: Process) -> None:
+        self._interrupt()
+        status = process.exit_status
+        self._write(f"{self._prefix(process.pid)}{strace.exit_line(status)}\n")
+
+
+def _shown(thread: Thread, call: Call, result: int | None) -> int | None:
+    """The result as strace sees it: kernel-internal restart codes for interrupted calls."""
+    if result is None:
+        return None if call.name in ("exit", "exit_group") else 0
+    result = s64(result & (1 << 64) - 1)
+    if result == -4 and thread.restart != RESTART_NEVER:
+        if thread.restart == RESTART_SYS:
+            return -ERESTARTSYS
+        return -(ERESTART_RESTARTBLOCK if call.name in _TIMED else ERESTARTNOHAND)
+    return result
