@@ -143,6 +143,12 @@ class BindStore(HostStore):
         await self.ready(file, write=True)
         await self.port.call(api.TruncateFile(handle_of(origin_of(file)), length_bytes))
 
+    async def allocate(self, file: File, mode: int, offset: int, length_bytes: int) -> None:
+        """fallocate(2)."""
+        await self.ready(file, write=True)
+        handle = handle_of(origin_of(file))
+        await self.port.call(api.AllocateFile(handle, mode, offset, length_bytes))
+
     async def sync(self, file: File, data_only: bool) -> None:
         """fsync(2), fdatasync(2)."""
         await self.ready(file, write=False)

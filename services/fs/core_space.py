@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from services.fs.core_pages import PageCache
 
 KEEP_SIZE, PUNCH_HOLE, COLLAPSE, ZERO_RANGE = 1, 2, 8, 0x10
-_MODES = {
+MODES = {
     0,
     KEEP_SIZE,
     PUNCH_HOLE | KEEP_SIZE,
@@ -36,7 +36,7 @@ def allocate(cache: PageCache, file: File, mode: int, offset: int, length_bytes:
     """fallocate(2)."""
     if offset < 0 or length_bytes <= 0:
         raise PosixError(EINVAL)
-    if mode not in _MODES:
+    if mode not in MODES:
         raise PosixError(EOPNOTSUPP)
     end = offset + length_bytes
     if end > SIZE_MAX:
@@ -102,6 +102,15 @@ def clear(cache: PageCache, file: File, offset: int, end: int) -> None:
     for index, start, stop in edges:
         _zero(cache, file, index, start, stop)
     _let_go(cache, file, first, last)
+
+
+def zero_cached(cache: PageCache, file: File, offset: int, end: int) -> None:
+    """Zero what the cache has of a range, and fetch nothing."""
+    for index in [
+        i for i in file.pages if (i + 1) << PAGE_SHIFT > offset and i << PAGE_SHIFT < end
+    ]:
+        start = max(offset - (index << PAGE_SHIFT), 0)
+        _zero(cache, file, index, start, min(end - (index << PAGE_SHIFT), PAGE_BYTES))
 
 
 def _let_go(cache: PageCache, file: File, first: int, last: int) -> None:

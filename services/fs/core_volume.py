@@ -87,6 +87,9 @@ class ForwardingStore(Store, Protocol):
     async def truncate(self, file: File, length_bytes: int) -> None:
         """ftruncate(2)."""
 
+    async def allocate(self, file: File, mode: int, offset: int, length_bytes: int) -> None:
+        """fallocate(2)."""
+
     async def sync(self, file: File, data_only: bool) -> None:
         """fsync(2)."""
 

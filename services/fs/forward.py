@@ -12,9 +12,10 @@ file is synced, or with the last reference.
 
 from __future__ import annotations
 
+from errno import EINVAL, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
-from bus.errors import KernelBug
+from bus.errors import KernelBug, PosixError
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_access import WRITE
 from services.fs.core_attr import NOW, attributes_changed
@@ -30,6 +31,7 @@ from services.fs.core_names import (
     ownership,
 )
 from services.fs.core_open import access_of
+from services.fs.core_space import COLLAPSE, MODES, PUNCH_HOLE, ZERO_RANGE, zero_cached
 from services.fs.extents import part
 
 if TYPE_CHECKING:
@@ -180,6 +182,20 @@ class Forwarder:
         store = through(file)
         await store.truncate(file, length_bytes)
         await self._supply.truncate(file, length_bytes)
+        await store.refresh(file)
+
+    async def allocate(self, file: File, mode: int, offset: int, length_bytes: int) -> None:
+        """fallocate(2): the store does it, pages in the cache are read again."""
+        if offset < 0 or length_bytes <= 0:
+            raise PosixError(EINVAL)
+        if mode not in MODES or (mode == COLLAPSE and file.mapped):
+            raise PosixError(EOPNOTSUPP)
+        await self.flush(file)
+        store = through(file)
+        await store.allocate(file, mode, offset, length_bytes)
+        if mode & (PUNCH_HOLE | ZERO_RANGE):
+            zero_cached(self._cache, file, offset, offset + length_bytes)
+        self._cache.forget_clean(file)
         await store.refresh(file)
 
     async def flush(self, file: File) -> None:

@@ -6,7 +6,7 @@ is copied on the spot. Everything else goes through the core.
 
 from __future__ import annotations
 
-from errno import EFBIG, EINVAL, EISDIR, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EROFS, ETXTBSY
+from errno import EFBIG, EINVAL, EISDIR, ENODEV, ENOMEM, ENOSPC, EROFS, ETXTBSY
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
@@ -227,19 +227,14 @@ class DataHandlers:
         self._modified(request.node, file, now)
 
     async def allocate(self, request: api.Allocate) -> None:
-        """fallocate(2); a bind only grows files."""
+        """fallocate(2)."""
         inode = self._tree.inode(request.node)
         if not isinstance(inode, File):
             raise PosixError(EISDIR if isinstance(inode, Directory) else ENODEV)
         file, mode, offset, length = inode, request.mode, request.offset, request.length_bytes
         now = await self._supply.now()
         if file.volume.through is not None:
-            if mode:
-                raise PosixError(EOPNOTSUPP)
-            if offset < 0 or length <= 0:
-                raise PosixError(EINVAL)
-            if offset + length > file.size:
-                await self._forward.truncate(file, offset + length)
+            await self._forward.allocate(file, mode, offset, length)
             return
         cache = self._cache
         await self._supply.run(lambda: allocate(cache, file, mode, offset, length))

@@ -17,7 +17,7 @@ as every write to them must ring.
 
 from __future__ import annotations
 
-from errno import EFAULT, ENAMETOOLONG
+from errno import EFAULT
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -190,8 +190,8 @@ class UserMemory:
             memory[paddr : paddr + size] = view[done : done + size]
             done += size
 
-    def read_cstr(self, vaddr: int, limit: int) -> bytes:
-        """The string at `vaddr` without its NUL; ENAMETOOLONG if that is not within `limit`."""
+    def read_cstr(self, vaddr: int, limit: int) -> bytes | None:
+        """The string at `vaddr` without its NUL; None if that is not within `limit` bytes."""
         chunks: list[bytes] = []
         size = SHORT_STRING
         while limit > 0:
@@ -209,7 +209,7 @@ class UserMemory:
             vaddr += size
             limit -= size
             size = PAGE_BYTES
-        raise PosixError(ENAMETOOLONG)
+        return None
 
     # -- words ------------------------------------------------------------------------------
 

@@ -49,12 +49,19 @@ flags = st.builds(
 ).filter(lambda f: not (f & os.O_CREAT and f & os.O_DIRECTORY))
 offsets = st.sampled_from((0, 1, 100, 4095, 4096, 4097, 8192, 12_000, 20_000, 70_000))
 lengths = st.sampled_from((0, 1, 5, 4095, 4096, 4097, 9000, 20_000))
-blobs = st.builds(lambda n, seed: bytes((i * seed) & 255 for i in range(n)), lengths, st.integers(1, 250))
+blobs = st.builds(
+    lambda n, seed: bytes((i * seed) & 255 for i in range(n)), lengths, st.integers(1, 250)
+)
 
 operations = st.one_of(
     st.tuples(st.just("mkdir"), creds, paths, dir_modes),
     st.tuples(st.just("mkdir"), creds, paths, dir_modes),
-    st.tuples(st.just("mknod"), creds, paths, st.sampled_from((stat.S_IFREG, stat.S_IFIFO)).map(lambda k: k | 0o644)),
+    st.tuples(
+        st.just("mknod"),
+        creds,
+        paths,
+        st.sampled_from((stat.S_IFREG, stat.S_IFIFO)).map(lambda k: k | 0o644),
+    ),
     st.tuples(st.just("symlink"), creds, targets, paths),
     st.tuples(st.just("link"), st.just(0), paths, paths),
     st.tuples(st.just("unlink"), creds, paths),
@@ -65,7 +72,14 @@ operations = st.one_of(
     st.tuples(st.just("readlink"), creds, paths),
     st.tuples(st.just("access"), creds, paths, st.integers(0, 7)),
     st.tuples(st.just("chmod"), creds, paths, st.one_of(file_modes, dir_modes)),
-    st.tuples(st.just("chown"), creds, paths, st.sampled_from((0, 1000, 1001)), st.sampled_from((0, 50, 1000)), st.booleans()),
+    st.tuples(
+        st.just("chown"),
+        creds,
+        paths,
+        st.sampled_from((0, 1000, 1001)),
+        st.sampled_from((0, 50, 1000)),
+        st.booleans(),
+    ),
     st.tuples(st.just("utime"), creds, paths, st.integers(0, 10**18), st.integers(0, 10**18)),
     st.tuples(st.just("touch"), creds, paths),
     st.tuples(st.just("list"), creds, paths),
@@ -77,7 +91,9 @@ operations = st.one_of(
     st.tuples(st.just("append"), creds, slots, blobs),
     st.tuples(st.just("read"), creds, slots, offsets, lengths),
     st.tuples(st.just("ftruncate"), creds, slots, offsets),
-    st.tuples(st.just("fallocate"), creds, slots, st.sampled_from((0, 1, 3, 16, 17)), offsets, lengths),
+    st.tuples(
+        st.just("fallocate"), creds, slots, st.sampled_from((0, 1, 3, 16, 17)), offsets, lengths
+    ),
     st.tuples(st.just("fstat"), st.just(0), slots),
 )
 

@@ -13,9 +13,7 @@ async def test_a_host_tree_can_be_read_and_written_without_the_host_noticing(tmp
     (tmp_path / "bin/prog").write_bytes(os.urandom(300_000))
     (tmp_path / "bin/prog").chmod(0o755)
     os.symlink("/bin/prog", tmp_path / "link")
-    m = await Machine(
-        MountSpec(b"/", "hosttree", os.fsencode(tmp_path)), SYSTEM_MOUNTS
-    ).start()
+    m = await Machine(MountSpec(b"/", "hosttree", os.fsencode(tmp_path)), SYSTEM_MOUNTS).start()
     data = (tmp_path / "bin/prog").read_bytes()
     assert await m.get(b"/link") == data
     opened = await m.open(b"/link")

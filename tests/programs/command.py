@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import shlex
+import textwrap
 from typing import TYPE_CHECKING
 
 import attrs
@@ -40,7 +41,7 @@ def run(
     line: str,
     *,
     stdin: str = "",
-    files: Mapping[str, str | bytes] = {},  # noqa: B006 - never changed
+    files: Mapping[str, str | bytes] = {},
     slow: bool = False,
 ) -> Command:
     """One program, its arguments quoted as for a shell but no shell in between."""
@@ -54,11 +55,11 @@ def script(
     *needs: str,
     shell: str = "/bin/sh",
     stdin: str = "",
-    files: Mapping[str, str | bytes] = {},  # noqa: B006 - never changed
+    files: Mapping[str, str | bytes] = {},
     slow: bool = False,
 ) -> Command:
     """A shell script; `needs` are the programs that are not on every machine."""
-    argv = (shell, "-c", text.strip())
+    argv = (shell, "-c", textwrap.dedent(text).strip())
     return Command(name, argv, (shell, *needs), stdin.encode(), _files(files), slow)
 
 
@@ -69,7 +70,20 @@ def bash(name: str, text: str, *needs: str, stdin: str = "", slow: bool = False)
 
 def sentences(count: int) -> bytes:
     """That many lines of pseudo-random words: the same in every run."""
-    words = "ship biscuit flour water salt oven sailor storm keel anchor weevil crumb".split()
+    words = [
+        "ship",
+        "biscuit",
+        "flour",
+        "water",
+        "salt",
+        "oven",
+        "sailor",
+        "storm",
+        "keel",
+        "anchor",
+        "weevil",
+        "crumb",
+    ]
     source = random.Random(TEXT_SEED)
     lines = (
         " ".join(source.choices(words, k=source.randint(3, 12))) + f" {source.randint(0, 99999)}\n"
@@ -86,8 +100,10 @@ COMMON: dict[str, bytes] = {
     "numbers.txt": b"".join(
         b"%d\n" % n for n in random.Random(TEXT_SEED).sample(range(-500, 5000), 60)
     ),
-    "table.csv": b"id,name,price,count\n3,flour,1.50,12\n1,salt,0.75,40\n2,water,0.00,7\n4,oil,,3\n",
-    "poem.txt": b"The ship's biscuit\n\tkeeps for years;\nit fears   no storm,\nno heat,\nno tears.\n",
+    "table.csv": b"id,name,price,count\n"
+    b"3,flour,1.50,12\n1,salt,0.75,40\n2,water,0.00,7\n4,oil,,3\n",
+    "poem.txt": b"The ship's biscuit\n\tkeeps for years;\n"
+    b"it fears   no storm,\nno heat,\nno tears.\n",
     "left.txt": b"1 one\n2 two\n3 three\n5 five\n",
     "right.txt": b"1 eins\n2 zwei\n4 vier\n5 fuenf\n",
 }

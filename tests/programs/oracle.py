@@ -25,14 +25,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from tests.programs.command import COMMON, Command
 from tests.programs.commands import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HARDTACK = (sys.executable, "-m", "boot", "run")
@@ -78,7 +81,9 @@ class Comparison:
 
 def printable(command: Command) -> str:
     """The command line as one would type it."""
-    return subprocess.list2cmdline(command.argv) if len(command.argv) < 3 else " ".join(command.argv)
+    return (
+        subprocess.list2cmdline(command.argv) if len(command.argv) < 3 else " ".join(command.argv)
+    )
 
 
 def _text_lines(data: bytes) -> list[str]:
@@ -90,7 +95,14 @@ def _stream_difference(name: str, host: bytes, hardtack: bytes) -> Iterator[str]
         return
     lines = list(
         difflib.unified_diff(
-            _text_lines(host), _text_lines(hardtack), f"{name} on host", f"{name} on hardtack", "", "", 2, ""
+            _text_lines(host),
+            _text_lines(hardtack),
+            f"{name} on host",
+            f"{name} on hardtack",
+            "",
+            "",
+            2,
+            "",
         )
     )
     yield from lines[:SHOWN_LINES] or [f"{name}: only the end of the last line differs"]
@@ -215,7 +227,9 @@ def compare(command: Command, limit_s: float = LIMIT_S) -> Comparison:
         before = snapshot(scratch)
         hardtack = on_hardtack(command, scratch, limit_s)
         after = snapshot(scratch)
-        leaks = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+        leaks = [
+            path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+        ]
         if leaks:
             shutil.rmtree(scratch)
             scratch.mkdir()

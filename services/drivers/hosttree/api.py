@@ -199,6 +199,16 @@ class TruncateFile(Request[None]):
     length_bytes: int
 
 
+@request("hosttree", errors=HOST_ERRORS)
+class AllocateFile(Request[None]):
+    """fallocate(2)."""
+
+    handle: int
+    mode: int
+    offset: int
+    length_bytes: int
+
+
 @request("hosttree", errors=HOST_ERRORS, idempotent=True)
 class SyncFile(Request[None]):
     """fsync(2), fdatasync(2) where `data_only`."""

@@ -83,6 +83,12 @@ class HostTreeService:
         self.directories = Directories(directory_limit)
         self.files = Files(self.directories, file_limit)
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.fallocate.argtypes = [
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_int64,
+            ctypes.c_int64,
+        ]
         answers: dict[type[Any], Callable[[Any], Any]] = {
             api.Lstat: self._lstat,
             api.ListDir: self._list,
@@ -94,6 +100,7 @@ class HostTreeService:
             api.ReadFile: self._read,
             api.WriteFile: self._write,
             api.TruncateFile: self._truncate,
+            api.AllocateFile: self._allocate,
             api.SyncFile: self._sync,
             api.MakeEntry: self._make_entry,
             api.MakeSymlink: self._make_symlink,
@@ -162,6 +169,11 @@ class HostTreeService:
 
     def _truncate(self, request: api.TruncateFile) -> None:
         os.ftruncate(self.files.descriptor(request.handle), request.length_bytes)
+
+    def _allocate(self, request: api.AllocateFile) -> None:
+        fd = self.files.descriptor(request.handle)
+        if self._libc.fallocate(fd, request.mode, request.offset, request.length_bytes):
+            raise fail(ctypes.get_errno())
 
     def _sync(self, request: api.SyncFile) -> None:
         fd = self.files.descriptor(request.handle)

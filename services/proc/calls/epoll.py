@@ -90,25 +90,32 @@ async def _wait(t: Thread, epfd: int, where: int, limit: int, timeout_ns: int | 
     if not 0 < limit <= MAX_EVENTS:
         raise PosixError(EINVAL)
     epoll = _instance(t, epfd)
-    if epoll.may_be_ready:
-        await epoll.refresh_ready(t)
-        found = epoll.collect(limit, t.kernel)
-        if found:
-            return await _tell(t, epoll, where, found)
+    found = await _collect(t, epoll, limit)
+    if found:
+        return await _tell(t, epoll, where, found)
     if timeout_ns == 0:
         return 0
     deadline = await deadline_after(t, timeout_ns)
     epoll.holders += 1
     try:
-        while await t.wait(epoll.waiters, deadline_ns=deadline):
-            await epoll.refresh_ready(t)
-            found = epoll.collect(limit, t.kernel)
+        while True:
+            found = await _collect(t, epoll, limit)
             if found:
                 return await _tell(t, epoll, where, found)
-        return 0
+            if deadline == 0:
+                return 0
+            if not await t.wait(epoll.waiters, deadline_ns=deadline):
+                deadline = 0
     finally:
         epoll.pass_on()
         await drop(epoll, t)
+
+
+async def _collect(t: Thread, epoll: EpollFile, limit: int) -> list[Event]:
+    if not epoll.may_be_ready:
+        return []
+    await epoll.refresh_ready(t)
+    return epoll.collect(limit, t.kernel)
 
 
 async def _tell(t: Thread, epoll: EpollFile, where: int, found: list[Event]) -> int:

@@ -66,6 +66,7 @@ async def time_at(t: Thread, vaddr: int, unit_ns: int) -> int | None:
 
 
 async def mask_at(t: Thread, vaddr: int, size: int) -> int | None:
+    """A signal mask to wait with; None where there is none."""
     if not vaddr:
         return None
     if size != SIGSET_BYTES:
@@ -174,13 +175,13 @@ async def sys_poll(t: Thread, vaddr: int, count: int, timeout_ms: int) -> int:
 
 
 @syscall(271, "ppoll", restart=RESTART_NOHAND)
-async def sys_ppoll(t: Thread, vaddr: int, count: int, time_at: int, mask: int, size: int) -> int:
+async def sys_ppoll(t: Thread, vaddr: int, count: int, spec: int, mask: int, size: int) -> int:
     """ppoll(2): the time that was left is written back."""
-    deadline = await deadline_after(t, await time_at(t, time_at, 1))
+    deadline = await deadline_after(t, await time_at(t, spec, 1))
     blocked = await mask_at(t, mask, size)
     if blocked is not None:
         swap_mask(t, blocked)
-    return await _timed(t, _poll(t, vaddr, count, deadline), deadline, time_at, 1)
+    return await _timed(t, _poll(t, vaddr, count, deadline), deadline, spec, 1)
 
 
 # select --------------------------------------------------------------------------------------

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 EPOLLIN, EPOLLOUT = 1, 4
 EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLONESHOT, EPOLLET = 1 << 28, 1 << 29, 1 << 30, 1 << 31
 PRIVATE_BITS = EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET
-WITH_EXCLUSIVE = (
-    EPOLLIN | EPOLLOUT | POLLERR | POLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE
-)
+WITH_EXCLUSIVE = EPOLLIN | EPOLLOUT | POLLERR | POLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE
 MAX_NESTS = 4
 
 Event = tuple[int, int]
@@ -59,7 +57,7 @@ class Item:
     def notify(self, events: int) -> None:
         """The file may have become ready; `events` 0 is anything."""
         wanted = self.events
-        if events and not events & wanted or not wanted & ~PRIVATE_BITS:
+        if (events and not events & wanted) or not wanted & ~PRIVATE_BITS:
             return
         self.epoll.enlist(self)
 

@@ -110,8 +110,6 @@ class PipeEnd(OpenFile):
         self.holders += 1
         try:
             while not pipe.chunks and pipe.writers:
-                if self.flags & O_NONBLOCK:
-                    raise PosixError(EAGAIN)
                 await wait_holding(thread, pipe.readable)
         finally:
             await drop(self, thread)
@@ -176,6 +174,30 @@ class PipeEnd(OpenFile):
         """Nobody can read any more: SIGPIPE, EPIPE."""
         send.to_thread(thread, send.user_info(SIGPIPE, thread.process))
         return PosixError(EPIPE)
+
+    async def fill(self, thread: Thread, wait: bool) -> bool:
+        """splice(2), tee(2): wait for bytes; False at the end. EAGAIN."""
+        if not self.pipe.chunks and self.pipe.writers:
+            if not wait:
+                raise PosixError(EAGAIN)
+            await self._wait_for_bytes(thread)
+        return bool(self.pipe.chunks)
+
+    async def room(self, thread: Thread, wait: bool) -> int:
+        """splice(2), tee(2): wait until a slot is free; replies with the room. EAGAIN, EPIPE."""
+        pipe = self.pipe
+        self.holders += 1
+        try:
+            while True:
+                if not pipe.readers:
+                    raise self._broken(thread)
+                if pipe.used < pipe.limit:
+                    return (pipe.limit - pipe.used) << PAGE_SHIFT
+                if not wait:
+                    raise PosixError(EAGAIN)
+                await thread.wait(pipe.writable)
+        finally:
+            await drop(self, thread)
 
     def poll(self) -> int:
         """What is ready, by the ends that this description has."""

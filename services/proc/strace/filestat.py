@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 from .buffers import STRING
 from .model import Out
 from .tables import files as t
-from .text import address, device, hexadecimal, members, mode, octal, quote_limited
-from .text import quote_hex, unsigned
+from .text import (
+    address,
+    device,
+    hexadecimal,
+    members,
+    mode,
+    octal,
+    quote_hex,
+    quote_limited,
+    unsigned,
+)
 
 if TYPE_CHECKING:
     from .model import Ctx, Format

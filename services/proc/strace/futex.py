@@ -24,7 +24,11 @@ def _operation(word: int, ctx: Ctx) -> str:
     command, options = word & 127, word & ~127
     name = FUTEX_COMMANDS.names.get(command)
     realtime = options & CLOCK_REALTIME
-    if name is None or options & ~(PRIVATE | CLOCK_REALTIME) or realtime and command not in _TIMED:
+    if (
+        name is None
+        or options & ~(PRIVATE | CLOCK_REALTIME)
+        or (realtime and command not in _TIMED)
+    ):
         return FUTEX_COMMANDS.nameless(word)
     private = _PRIVATE_NAMES.get(command, "_PRIVATE") if options & PRIVATE else ""
     return f"{name}{private}{'|FUTEX_CLOCK_REALTIME' if realtime else ''}"

@@ -15,6 +15,7 @@ from .scalars import INT, ULONG
 from .sockaddr import sockaddr
 from .tables import terminal as t
 from .tables.ioctls import IOCTLS
+from .tables.network import HARDWARE_TYPES
 from .text import address, array, hexadecimal, members, quote_field, unsigned
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _interface(command: str, raw: bytes, ctx: Ctx) -> str:
     kind = int.from_bytes(raw[16:18], "little")
     octets = raw[18:24] if kind in (1, 772) else raw[18:32]
     colons = ":".join([f"{octet:02x}" for octet in octets])
-    return f"ifr_hwaddr={{sa_family={t.HARDWARE_TYPES.value(kind)}, sa_data={colons}}}"
+    return f"ifr_hwaddr={{sa_family={HARDWARE_TYPES.value(kind)}, sa_data={colons}}}"
 
 
 def _interface_request(command: str) -> Format:
@@ -205,7 +206,7 @@ def _rtc_time(word: int, ctx: Ctx) -> str:
 
 def _kinds() -> tuple[dict[int, Format], set[int]]:
     """Give each decoded command's format, and the commands whose argument the kernel fills in."""
-    by_name = {name: value for name, value in IOCTLS.pairs}
+    by_name = dict(IOCTLS.pairs)
     names = {part: value for name, value in by_name.items() for part in name.split(" or ")}
     termios, termio = _termios("<4I", 36), _termios("<4H", 18)
     winsize = _structure(_WINSIZE, "ws_row", "ws_col", "ws_xpixel", "ws_ypixel")

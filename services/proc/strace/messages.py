@@ -118,7 +118,9 @@ def _control(vaddr: int, length: int, ctx: Ctx) -> str:
         if size < _CMSGHDR.size:
             break
         raw = raw[size:]
-    more = f", ... /* {address(vaddr + length - len(raw))} */" if 0 < len(raw) < _CMSGHDR.size else ""
+    more = (
+        f", ... /* {address(vaddr + length - len(raw))} */" if 0 < len(raw) < _CMSGHDR.size else ""
+    )
     return "[" + ", ".join(items) + more + "]"
 
 

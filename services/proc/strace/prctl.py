@@ -283,4 +283,3 @@ def SYSLOG_BUFFER(word: int, ctx: Ctx) -> str:
 def SYSLOG_LENGTH(word: int, ctx: Ctx) -> str:
     """Write syslog's length, if its action has one."""
     return "" if signed(ctx.args[0]) in _WITHOUT else INT(word, ctx)
-

@@ -86,9 +86,7 @@ def SIGALTSTACK(word: int, ctx: Ctx) -> str:
     if raw is None:
         return address(word)
     base, bits, size = _STACK.unpack(raw)
-    return members(
-        ss_sp=address(base), ss_flags=t.SIGALTSTACK_FLAGS.flags(bits), ss_size=str(size)
-    )
+    return members(ss_sp=address(base), ss_flags=t.SIGALTSTACK_FLAGS.flags(bits), ss_size=str(size))
 
 
 def SIGEVENT(word: int, ctx: Ctx) -> str:

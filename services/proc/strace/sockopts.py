@@ -143,7 +143,7 @@ def _fields(word: int, length: int, ctx: Ctx, names: tuple[str, ...]) -> str:
     raw = ctx.fetch(word, min(length, 4 * len(names))) if length > 0 else None
     if raw is None:
         return address(word)
-    fields = {}
+    fields: dict[str, str] = {}
     for index, name in enumerate(names):
         part = raw[4 * index : 4 * index + 4]
         if len(part) < 4:

@@ -6,7 +6,10 @@ names; `unknown` is the comment that strace gives a word in which it knows nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def parse(text: str) -> Iterator[tuple[str, int]]:

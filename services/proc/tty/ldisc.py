@@ -18,12 +18,12 @@ from typing import Protocol
 from services.proc.abi import SIGINT, SIGQUIT, SIGTSTP
 from services.proc.tty import termios as t
 from services.proc.tty.erase import Eraser
-from services.proc.tty.output import NEWLINE, RETURN, Output
+from services.proc.tty.output import LOWER, NEWLINE, RETURN, Output
 
 BUFFER_BYTES = 4096
 ECHO_BYTES = 4096
 _SIGNALS = ((t.VINTR, SIGINT), (t.VQUIT, SIGQUIT), (t.VSUSP, SIGTSTP))
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]").search
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f\xff]").search
 _SLOW = t.ISTRIP | t.IUCLC | t.PARMRK
 
 
@@ -198,18 +198,21 @@ class Discipline:
             if found:
                 self._special_one(data[end])
                 end += 1
-                if self._literal and end < len(data):
-                    self._receive_one(data[end])
-                    end += 1
             at = end
+            if self._is_literal() and at < len(data):
+                self._receive_one(data[at])
+                at += 1
+
+    def _is_literal(self) -> bool:
+        return self._literal
 
     def _receive_one(self, c: int) -> None:
         iflag = self.termios.iflag
         literal, self._literal = self._literal, False
         if iflag & t.ISTRIP:
             c &= 0x7F
-        if iflag & t.IUCLC and self.termios.lflag & t.IEXTEN and 65 <= c <= 90:
-            c += 32
+        if iflag & t.IUCLC and self.termios.lflag & t.IEXTEN:
+            c = LOWER[c]
         if c in self._special and not literal:
             self._special_one(c)
         else:
@@ -217,8 +220,7 @@ class Discipline:
 
     def _ordinary(self, run: bytes) -> None:
         """Characters without a meaning of their own."""
-        if self.stopped and self.termios.iflag & t.IXON and self.termios.iflag & t.IXANY:
-            self.stopped = False
+        self._restart_by_any()
         if self.termios.lflag & t.ECHO:
             self._finish_erasing()
             self._note_column()
@@ -231,6 +233,11 @@ class Discipline:
             run = run.replace(b"\xff", b"\xff\xff")
         self._buffer += run
 
+    def _restart_by_any(self) -> None:
+        iflag = self.termios.iflag
+        if self.stopped and iflag & t.IXON and iflag & t.IXANY:
+            self.stopped = False
+
     def _special_one(self, c: int) -> None:
         """A character that the settings may give a meaning."""
         iflag, lflag, cc = self.termios.iflag, self.termios.lflag, self.termios.cc
@@ -242,8 +249,7 @@ class Discipline:
                 if c == cc[index]:
                     self._interrupt(c, number)
                     return
-        if self.stopped and iflag & t.IXON and iflag & t.IXANY:
-            self.stopped = False
+        self._restart_by_any()
         if c == RETURN:
             if iflag & t.IGNCR:
                 return

@@ -11,6 +11,11 @@ from services.proc.tty import termios as t
 _CONTROL_BYTES = bytes((*range(32), 127))
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _PLAIN_ONLY = t.OLCUC | t.OCRNL | t.ONOCR | t.ONLRET
+_LOWER_CASE = (*range(0x61, 0x7B), *range(0xDF, 0xF7), *range(0xF8, 0x100))
+_UPPER_CASE = (*range(0x41, 0x5B), *range(0xC0, 0xD7), *range(0xD8, 0xDF))
+UPPER = bytes(c - 32 if c in _LOWER_CASE else c for c in range(256))
+LOWER = bytes(c + 32 if c in _UPPER_CASE else c for c in range(256))
+"""OLCUC and IUCLC take bytes for Latin-1, as the kernel's ctype.h does."""
 TAB, NEWLINE, RETURN, BACKSPACE = 9, 10, 13, 8
 
 
@@ -92,8 +97,8 @@ class Output:
             self.column += spaces
             return b" " * spaces
         else:
-            if oflag & t.OLCUC and 97 <= c <= 122:
-                c -= 32
+            if oflag & t.OLCUC:
+                c = UPPER[c]
             self._advance(c)
         return bytes((c,))
 
@@ -104,6 +109,9 @@ class Output:
         if is_control(c) and c != TAB and self.termios.lflag & t.ECHOCTL:
             self.column += 2
             return bytes((0x5E, c ^ 0x40))
+        if c == 0xFF:  # n_tty's own escape, which it shows as it is
+            self.column += 1
+            return b"\xff"
         return self.process(bytes((c,)))
 
     def erase_tab(self, columns: int, after_tab: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""struct termios as the kernel has it: flags, control characters, layouts (termios(3), ioctl_tty(2)).
+"""struct termios as the kernel has it: flags, control characters, layouts (termios(3)).
 
 Flag values are asm-generic's. A `Termios` is never changed: setting makes a new one.
 """
@@ -81,7 +81,7 @@ class Termios:
 
     @classmethod
     def unpack(cls, image: bytes, old: Termios) -> Termios:
-        """What TCSETS (36 bytes) or TCSETS2 (44) asks for; speeds follow CBAUD as far as it goes."""
+        """What TCSETS (36 bytes) or TCSETS2 (44) asks for; speeds follow CBAUD where it names one."""
         if len(image) == NEW_BYTES:
             iflag, oflag, cflag, lflag, line, cc, ispeed, ospeed = _NEW.unpack(image)
         else:

@@ -16,7 +16,7 @@ def applet(name: str, line: str, *, stdin: str = "") -> Command:
 
 def ash(name: str, text: str, *, slow: bool = False, big: bool = False) -> Command:
     """A script for BusyBox's shell, in which the applets are commands."""
-    text = "PATH=; export PATH\n" + text if "#path" not in text else text
+    text = "PATH=; export PATH\n" + text  # so that nothing but applets is found
     files = BIG if big else {}
     return Command(
         f"busybox-{name}", (BUSYBOX, "sh", "-c", text.strip()), (BUSYBOX,), b"", files, slow
@@ -66,22 +66,61 @@ COMMANDS = (
     applet("timeout-kills", "timeout -s TERM 1 /bin/busybox sleep 60"),
     applet("ipcalc", "ipcalc -bnm 10.1.2.3/20"),
     applet("ascii", "ascii"),
-    ash("ash-pipeline", "cat words.txt | sort | uniq -c | sort -rn | head -n 3 | while read n w; do echo $w:$n; done"),
-    ash("ash-functions", "f() { local x=$1; [ $x -le 1 ] && echo 1 && return; echo $(( x * $(f $((x-1))) )); }; f 8"),
-    ash("ash-files", "mkdir -p a/b; cp words.txt a/b/w; mv a/b/w a/x; ln -s x a/l; cat a/l | wc -l; rm -r a; ls a; echo $?"),
-    ash("ash-jobs", "for i in 1 2 3; do (exit $i) & p=\"$p $!\"; done; for j in $p; do wait $j; echo $?; done"),
+    ash(
+        "ash-pipeline",
+        "cat words.txt | sort | uniq -c | sort -rn | head -n 3 | while read n w; do echo $w:$n; done",
+    ),
+    ash(
+        "ash-functions",
+        "f() { local x=$1; [ $x -le 1 ] && echo 1 && return; echo $(( x * $(f $((x-1))) )); }; f 8",
+    ),
+    ash(
+        "ash-files",
+        "mkdir -p a/b; cp words.txt a/b/w; mv a/b/w a/x; ln -s x a/l; cat a/l | wc -l; rm -r a; ls a; echo $?",
+    ),
+    ash(
+        "ash-jobs",
+        'for i in 1 2 3; do (exit $i) & p="$p $!"; done; for j in $p; do wait $j; echo $?; done',
+    ),
     ash("ash-trap", "trap 'echo bye' EXIT; trap 'echo got' USR1; kill -USR1 $$; echo on; exit 3"),
     ash("ash-heredoc", "x=5; cat <<A; cat <<'B'\n$x $((x*x))\nA\n$x raw\nB"),
-    ash("tar", "mkdir d; cp *.txt d; tar cf - d | tar tf - | sort; tar czf t.gz d; rm -r d; tar xzf t.gz; ls d"),
-    ash("gzip", "gzip -k words.txt; zcat words.txt.gz | cmp - words.txt && echo same; gunzip -t words.txt.gz; echo $?"),
+    ash(
+        "tar",
+        "mkdir d; cp *.txt d; tar cf - d | tar tf - | sort; tar cf - d | gzip > t.gz; rm -r d; tar xzf t.gz; ls d",
+    ),
+    ash(
+        "gzip",
+        "gzip -k words.txt; zcat words.txt.gz | cmp - words.txt && echo same; gunzip -t words.txt.gz; echo $?",
+    ),
     ash("bzip2", "bzip2 -k poem.txt; bunzip2 -c poem.txt.bz2"),
     ash("xz", "xzcat < /dev/null; echo $?; echo not-xz | unxz; echo $?"),
-    ash("cpio", "echo words.txt | cpio -o -H newc > c; mkdir d; cd d; cpio -i < ../c; cmp words.txt ../words.txt; ls"),
-    ash("dd", "dd if=/dev/zero bs=4k count=16 2>/dev/null | md5sum; dd if=words.txt bs=1 skip=5 count=5 2>/dev/null"),
-    ash("vi", "printf 'x' | vi -c ':%s/apple/APPLE/g' -c ':wq' words.txt > /dev/null 2>&1; grep -c APPLE words.txt"),
+    ash(
+        "cpio",
+        "echo words.txt | cpio -o -H newc > c; mkdir d; cd d; cpio -i < ../c; cmp words.txt ../words.txt; ls",
+    ),
+    ash(
+        "dd",
+        "dd if=/dev/zero bs=4k count=16 2>/dev/null | md5sum; dd if=words.txt bs=1 skip=5 count=5 2>/dev/null",
+    ),
+    ash(
+        "vi",
+        "printf 'x' | vi -c ':%s/apple/APPLE/g' -c ':wq' words.txt > /dev/null 2>&1; grep -c APPLE words.txt",
+    ),
     ash("ed", "printf '1d\\n1p\\nw\\nq\\n' | ed left.txt"),
-    ash("patch", "diff -u left.txt right.txt > p; patch left.txt < p; cmp left.txt right.txt && echo same"),
+    ash(
+        "patch",
+        "diff -u left.txt right.txt > p; patch left.txt < p; cmp left.txt right.txt && echo same",
+    ),
     ash("xargs", "seq 6 | xargs -n2 echo; printf '%s\\n' a b | xargs -I@ echo [@]"),
-    ash("big", "sort big.txt | md5sum; grep -c anchor big.txt; awk '{s+=NF} END{print s}' big.txt", slow=True, big=True),
-    script("busybox-as-shell", "/bin/busybox ash -c 'echo $0 $1 $#' name a b; ln -s /bin/busybox tac; ./tac words.txt | /bin/busybox head -n1", BUSYBOX),
+    ash(
+        "big",
+        "sort big.txt | md5sum; grep -c anchor big.txt; awk '{s+=NF} END{print s}' big.txt",
+        slow=True,
+        big=True,
+    ),
+    script(
+        "busybox-as-shell",
+        "/bin/busybox ash -c 'echo $0 $1 $#' name a b; ln -s /bin/busybox tac; ./tac words.txt | /bin/busybox head -n1",
+        BUSYBOX,
+    ),
 )

@@ -39,9 +39,7 @@ FILES: dict[str, Signature] = {
     "lstat": call(path=PATH, stat=STAT),
     "fstat": call(fd=FD, stat=STAT),
     "newfstatat": call(dirfd=DIRFD, path=PATH, stat=STAT, flags=_AT),
-    "statx": call(
-        dirfd=DIRFD, path=PATH, flags=STATX_FLAGS, mask=flags(t.STATX_MASK), statx=STATX
-    ),
+    "statx": call(dirfd=DIRFD, path=PATH, flags=STATX_FLAGS, mask=flags(t.STATX_MASK), statx=STATX),
     "statfs": call(path=PATH, statfs=STATFS),
     "fstatfs": call(fd=FD, statfs=STATFS),
     "truncate": call(path=PATH, length=ULONG),
@@ -93,9 +91,7 @@ FILES: dict[str, Signature] = {
     "removexattr": call(path=PATH, name=STRING),
     "lremovexattr": call(path=PATH, name=STRING),
     "fremovexattr": call(fd=FD, name=STRING),
-    "mount": call(
-        source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=STRING
-    ),
+    "mount": call(source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=STRING),
     "umount2": call(path=PATH, flags=flags(t.UMOUNT_FLAGS)),
     "pivot_root": call(new=PATH, old=PATH),
     "swapoff": call(path=PATH),

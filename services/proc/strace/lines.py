@@ -1,0 +1,74 @@
+"""Whole lines that are not calls, and the pieces of a call that another thread interrupts.
+
+When a second thread prints while a call is in progress, strace ends the line with
+`<unfinished ...>`, and takes the call up again later with `<... read resumed>`. Each line of a
+traced family of processes starts with the process's number, in one of two ways.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .render import RESULT_COLUMN, render_entry, render_exit, signature_of
+from .scalars import signal_name
+from .signals import siginfo
+
+if TYPE_CHECKING:
+    from .model import Args, Ctx
+
+UNFINISHED = " <unfinished ...>"
+
+
+def signal_line(raw: bytes) -> str:
+    """Write the delivery of a signal, from its siginfo_t (128 bytes)."""
+    return f"--- {signal_name(int.from_bytes(raw[:4], 'little'))} {siginfo(raw)} ---"
+
+
+def stopped_line(signo: int) -> str:
+    """Write that a signal stopped the process."""
+    return f"--- stopped by {signal_name(signo)} ---"
+
+
+def exited_line(status: int) -> str:
+    """Write the end of a process that exited."""
+    return f"+++ exited with {status & 0xFF} +++"
+
+
+def killed_line(signo: int, dumped: bool = False) -> str:
+    """Write the end of a process that a signal killed."""
+    return f"+++ killed by {signal_name(signo)}{' (core dumped)' if dumped else ''} +++"
+
+
+def superseded_line(pid: int) -> str:
+    """Write the end of a thread whose process was replaced by another thread's execve."""
+    return f"+++ superseded by execve in pid {pid} +++"
+
+
+def unfinished(entry: str) -> str:
+    """End the line of a call in progress: `read(3,  <unfinished ...>`."""
+    return entry + UNFINISHED
+
+
+def resumed(name: str, args: Args, ctx: Ctx) -> str:
+    """Write the rest of a call that was interrupted on the page: `<... read resumed>"x", 1) = 1`."""
+    start = f"<... {name} resumed>"
+    return start + render_exit(name, args, ctx, len(start))
+
+
+def abandoned(name: str, args: Args, ctx: Ctx) -> str:
+    """Write a call from which the process never came back: it was killed."""
+    entry = render_entry(name, args, ctx)
+    signature = signature_of(name)
+    waits = signature.note is not None or signature.entry_count(ctx) < len(signature.params)
+    text = f"{entry}{UNFINISHED if waits else ''})"
+    return f"{text}{' ' * (RESULT_COLUMN - 1 - len(text))} = ?"
+
+
+def pid_prefix(pid: int) -> str:
+    """Give what stands before a line on a terminal when several processes are traced."""
+    return f"[pid {pid:5}] "
+
+
+def file_prefix(pid: int) -> str:
+    """Give what stands before a line in a file when several processes are traced."""
+    return f"{pid:<5} "

@@ -1,0 +1,27 @@
+"""The guest programs of user/, built once and copied to where every test finds them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.programs.oracle import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def user_programs() -> Path:
+    """The directory of built guest programs; skips where they cannot be built."""
+    for tool in ("make", "cc"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} to build user/ with")
+    built = subprocess.run(
+        ["make", "-s", "-C", str(REPOSITORY / "user")], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, f"user/ does not build:\n{built.stderr}"
+    return REPOSITORY / "user" / "build"
