@@ -1,0 +1,1 @@
+"""Measurements: tables made by one command, side by side with peers."""

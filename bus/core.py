@@ -90,10 +90,9 @@ class Port:
             return error
         if isinstance(error, MalformedRequest) and error.sender is None:
             error.sender = self.caller
-            self._bus.rings[self.caller].record(Malformed(self.target, kind.__name__, str(error)))
+            self.blame(kind.__name__, str(error))
             return error
-        self._bus.bug(self.target, kind.__name__, error)
-        return ServiceUnavailable(f"{self.target} failed in {kind.__name__}: {error!r}")
+        return ServiceUnavailable(self.broken(kind.__name__, error))
 
     def _refusal(self, kind: type[Any]) -> Exception:
         """There is no handler: the service is down, or the request is not one of its own."""
@@ -101,8 +100,17 @@ class Port:
             return ServiceUnavailable(f"{self.target} is not running ({kind.__name__})")
         error = MalformedRequest(f"{self.caller}→{self.target}: no {kind.__name__}")
         error.sender = self.caller
-        self._bus.rings[self.caller].record(Malformed(self.target, kind.__name__, str(error)))
+        self.blame(kind.__name__, str(error))
         return error
+
+    def blame(self, request: str, reason: str) -> None:
+        """Record that the caller sent what the target refuses."""
+        self._bus.rings[self.caller].record(Malformed(self.target, request, reason))
+
+    def broken(self, where: str, error: Exception) -> str:
+        """Record that the target broke an invariant; what to tell the caller."""
+        self._bus.bug(self.target, where, error)
+        return f"{self.target} failed in {where}: {error!r}"
 
 
 class Bus:

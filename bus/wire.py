@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Union, get_args, get_origin
 
 import attrs
 import msgpack
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LENGTH_BYTES = 4
 MAX_FRAME_BYTES = (1 << 20) + (1 << 12)
@@ -243,9 +245,18 @@ _PLAIN = {
 }
 
 
-@cache
+_made: dict[Any, Codec] = {}
+
+
 def codec_of(declared: Any) -> Codec:
     """The codec of a declared type. TypeError: messages cannot be declared with it."""
+    codec = _made.get(declared)
+    if codec is None:
+        codec = _made[declared] = _make(declared)
+    return codec
+
+
+def _make(declared: Any) -> Codec:
     if declared is None:
         declared = type(None)
     if declared in _PLAIN:

@@ -382,6 +382,8 @@ class Allocate(Request[None]):
     mode: int
     offset: int
     length_bytes: int
+    cred: Cred | None = None
+    """Whose call it is, for set-id bits; None: the kernel's own."""
 
 
 @request("fs", errors=(ENXIO, EINVAL), idempotent=True)

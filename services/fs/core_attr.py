@@ -33,7 +33,7 @@ def plan_set_attr(inode: Inode, request: SetAttr) -> int | None:
     _check_owner(inode, request)
     mode = None
     if request.uid is not None or request.gid is not None:
-        mode = _mode_after_chown(inode)
+        mode = _without_set_id(inode, cred)
     if request.mode is not None:
         if isinstance(inode, Link):
             raise PosixError(EOPNOTSUPP)
@@ -60,11 +60,12 @@ def _check_owner(inode: Inode, request: SetAttr) -> None:
         raise PosixError(EPERM)
 
 
-def _mode_after_chown(inode: Inode) -> int:
+def _without_set_id(inode: Inode, cred: Cred) -> int:
+    """The mode without set-id bits; set-gid without group execution stays for the group's own."""
     mode = inode.mode
     if not isinstance(inode, Directory):
         mode &= ~stat.S_ISUID
-        if mode & stat.S_IXGRP:
+        if mode & stat.S_IXGRP or not in_group(inode.gid, cred):
             mode &= ~stat.S_ISGID
     return mode
 
@@ -110,12 +111,9 @@ def attributes_changed(tree: Tree, inode: Inode) -> None:
 
 def drop_set_id(inode: Inode, cred: Cred) -> bool:
     """A write by an ordinary user takes set-id bits away (inode(7)); says whether it did."""
-    mode = inode.mode
-    if cred.uid == 0 or not mode & 0o6000:
+    if cred.uid == 0 or not inode.mode & 0o6000:
         return False
-    mode &= ~stat.S_ISUID
-    if mode & stat.S_IXGRP:
-        mode &= ~stat.S_ISGID
+    mode = _without_set_id(inode, cred)
     changed = mode != inode.mode
     inode.mode = mode
     return changed

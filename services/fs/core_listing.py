@@ -58,9 +58,13 @@ class Listing:
             self._cookies = [c for c, _ in left]
             self._names = [n for _, n in left]
 
-    def names(self) -> list[bytes]:
-        """All names in order."""
-        return list(self._cookie)
+    def update(self, names: list[bytes]) -> None:
+        """These names are there and no others."""
+        there = set(names)
+        for gone in [name for name in self._cookie if name not in there]:
+            self.remove(gone)
+        for name in names:
+            self.add(name)
 
     def after(self, cookie: int, count: int) -> list[tuple[int, bytes]]:
         """At most `count` names behind a cookie, with theirs."""
@@ -77,6 +81,8 @@ class Listing:
 def current_names(directory: Directory) -> list[bytes]:
     """All names that are there: the store's in its order, then those made here."""
     children = directory.children
+    if directory.volume.volatile:
+        return list(directory.listed or ())
     names = [
         name
         for name in directory.listed or ()
@@ -97,8 +103,9 @@ def read_directory(dentry: Dentry, cookie: int, count: int) -> tuple[DirEntry, .
     order = directory.order
     if order is None:
         order = directory.order = Listing()
-        for name in current_names(directory):
-            order.add(name)
+        order.update(current_names(directory))
+    elif directory.volume.volatile and not cookie:
+        order.update(current_names(directory))
     entries: list[DirEntry] = []
     if cookie < 1 and count > 0:
         entries.append(DirEntry(directory.ino, 1, DT_DIR, b"."))

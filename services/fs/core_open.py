@@ -156,6 +156,8 @@ def check_open(dentry: Dentry, flags: int, cred: Cred) -> Found:
     if inode.__class__ is not File:
         _check_kind(inode.mode, want)
     check(inode, want, cred)
+    if stat.S_IFMT(inode.mode) == stat.S_IFSOCK:
+        raise PosixError(ENXIO)
     if flags & O_NOATIME and not owns(inode, cred):
         raise PosixError(EPERM)
     if want & WRITE and inode.denied:
@@ -169,5 +171,3 @@ def _check_kind(mode: int, want: int) -> None:
         raise PosixError(ELOOP)
     if kind == stat.S_IFDIR and want & WRITE:
         raise PosixError(EISDIR)
-    if kind == stat.S_IFSOCK:
-        raise PosixError(ENXIO)

@@ -189,6 +189,8 @@ class Tree:
         else:
             del directory.children[name]
             self.names -= 1
+            if directory.listed is not None:
+                directory.listed.pop(name, None)
         if directory.order is not None:
             directory.order.remove(name)
 
@@ -219,11 +221,15 @@ class Tree:
         """A store says that a name is gone, and with it everything beneath."""
         inode = dentry.inode
         if isinstance(inode, Directory):
-            for child in list(inode.children.values()):
-                if child.inode is not None:
-                    self.prune(child)
+            self.prune_below(inode)
         dentry.hides = False
         self.detach(dentry)
+
+    def prune_below(self, directory: Directory) -> None:
+        """The same for everything in a directory."""
+        for child in list(directory.children.values()):
+            if child.inode is not None:
+                self.prune(child)
 
     # ── forgetting ──────────────────────────────────────────────────────────────────────────
 
@@ -342,9 +348,7 @@ class Tree:
         if covers is None or root.inode is None:
             raise KernelBug(f"volume {volume.id} is not mounted")
         if isinstance(root.inode, Directory):
-            for child in list(root.inode.children.values()):
-                if child.inode is not None:
-                    self.prune(child)
+            self.prune_below(root.inode)
         del self.volumes[volume.id]
         covers.mounted = None
         root.linked = False

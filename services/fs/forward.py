@@ -19,7 +19,7 @@ from bus.errors import KernelBug, PosixError
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_access import WRITE
 from services.fs.core_attr import NOW, attributes_changed
-from services.fs.core_inode import File
+from services.fs.core_inode import Directory, File
 from services.fs.core_names import (
     EXCHANGE,
     commit_link,
@@ -98,6 +98,8 @@ class Forwarder:
             raise KernelBug(f"{dentry!r} is a root")
         await through(inode).remove(dentry)
         if dentry.linked:
+            if isinstance(inode, Directory):
+                self._tree.prune_below(inode)
             dentry.hides = False
             commit_remove(self._tree, dentry, now)
         await self.refresh(directory_of(parent))
@@ -113,8 +115,10 @@ class Forwarder:
         present = there if there is not None and there.inode is not None else None
         if old.linked and present is target:
             old.hides = False
-            if target is not None:
-                target.hides = flags == EXCHANGE and target.hides
+            if target is not None and flags != EXCHANGE:
+                target.hides = False
+                if isinstance(target.inode, Directory):
+                    self._tree.prune_below(target.inode)
             commit_rename(self._tree, rename, now)
         else:
             for stale in (old, present):

@@ -235,9 +235,11 @@ class DataHandlers:
         now = await self._supply.now()
         if file.volume.through is not None:
             await self._forward.allocate(file, mode, offset, length)
-            return
-        cache = self._cache
-        await self._supply.run(lambda: allocate(cache, file, mode, offset, length))
+        else:
+            cache = self._cache
+            await self._supply.run(lambda: allocate(cache, file, mode, offset, length))
+        if request.cred is not None:
+            await self._drop_set_id(file, request.cred, now)
         self._modified(request.node, file, now)
         if self._tree.frames.overfull:
             await self._supply.settle()

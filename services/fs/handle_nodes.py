@@ -138,6 +138,8 @@ class NodeHandlers:
         if not dentry.linked:
             raise PosixError(ENOENT)
         cookie, count = request.cookie, request.count
+        if not cookie and directory.volume.volatile:
+            directory.listed = None
         entries = await self._supply.run(lambda: read_directory(dentry, cookie, count))
         if directory.stale_atime:
             accessed(directory, await self._supply.now())

@@ -188,7 +188,8 @@ class Guest:
         await self.call(api.Truncate(self.open_files[slot], length, self.cred))
 
     async def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
-        await self.call(api.Allocate(self.open_files[slot], mode, offset, length))
+        node = self.open_files[slot]
+        await self.call(api.Allocate(node, mode, offset, length, self.cred))
 
     async def release_all(self) -> None:
         for slot in list(self.open_files):

@@ -38,6 +38,7 @@ CR0_PE, CR0_MP, CR0_NE, CR0_WP, CR0_PG = 1 << 0, 1 << 1, 1 << 5, 1 << 16, 1 << 3
 STAR_SELECTORS = 0x1B << 48 | 0x08 << 32  # user CS 0x2b, SS 0x23
 FLAGS_AT_START = 0x202
 
+CONTEXT_HEADER_BYTES = 40
 PROBE_VADDR = 0x10_0000
 SYSRET_VADDR = 0x20_0000
 
@@ -96,10 +97,11 @@ class UnicornCore:
     def _locate(self) -> None:
         uc = self._uc
         address = probe.find_registers(uc)
-        self._state = probe.window(address)
+        # A context is a copy of the state behind a small header: what is past it is not state.
+        context_bytes = self._lib.uc_context_size(self._handle) - CONTEXT_HEADER_BYTES & ~7
+        self._state = probe.window(address, context_bytes)
         self._state_q = self._state.cast("Q")
         self._state_i = self._state.cast("i")
-        context_bytes = self._lib.uc_context_size(self._handle) & ~7
         rip = probe.find_field(uc, self._state, x86.UC_X86_REG_RIP, "RIP")
         fs = probe.find_field(uc, self._state, x86.UC_X86_REG_FS_BASE, "FS base")
         gs = probe.find_field(uc, self._state, x86.UC_X86_REG_GS_BASE, "GS base")

@@ -35,8 +35,6 @@ GPRS = (
     x86.UC_X86_REG_RDI,
     *range(x86.UC_X86_REG_R8, x86.UC_X86_REG_R15 + 1),
 )
-WINDOW_BYTES = 16384
-"""How much of the state is searched; the fields of interest lie in its first 6 KB."""
 
 _MAGIC = 0x5AD3_0C1F_7E42_9B60
 
@@ -103,9 +101,9 @@ def find_registers(uc: Any) -> int:
     raise LayoutUnknown("the general registers are not where they can be found")
 
 
-def window(address: int) -> memoryview:
-    """A byte view of the engine's state."""
-    return memoryview((ctypes.c_char * WINDOW_BYTES).from_address(address)).cast("B")
+def window(address: int, length_bytes: int) -> memoryview:
+    """A byte view of the engine's state, and of nothing behind it."""
+    return memoryview((ctypes.c_char * length_bytes).from_address(address)).cast("B")
 
 
 def find_field(uc: Any, view: memoryview, register: int, name: str, width: int = 8) -> int:
@@ -115,7 +113,7 @@ def find_field(uc: Any, view: memoryview, register: int, name: str, width: int =
         uc.reg_write(register, value)
         pattern = value.to_bytes(width, "little")
         block = bytes(view)
-        found = {i for i in range(0, WINDOW_BYTES - width, 4) if block[i : i + width] == pattern}
+        found = {i for i in range(0, len(block) - width, 4) if block[i : i + width] == pattern}
         candidates = found if candidates is None else candidates & found
     if not candidates or len(candidates) != 1:
         raise LayoutUnknown(f"{name} is in {len(candidates or ())} places of the state")

@@ -31,6 +31,7 @@ from services.proc.abi import (
     O_DIRECTORY,
     O_LARGEFILE,
     O_NOATIME,
+    O_NOCTTY,
     O_NONBLOCK,
     O_PATH,
     O_TMPFILE,
@@ -88,7 +89,8 @@ async def adopt(t: Thread, opened: Opened, flags: int) -> OpenFile:
     kept = flags & ~(O_CREAT | O_TRUNC | O_CLOEXEC | 0o200 | 0o400)
     if not flags & O_PATH:
         if kind == S_IFCHR:
-            return await open_device(t, opened.mode, opened.rdev, opened.node, kept)
+            noctty = flags & O_NOCTTY
+            return await open_device(t, opened.mode, opened.rdev, opened.node, kept | noctty)
         if kind == S_IFIFO:
             return await open_fifo(t, opened.node, kept)
         if kind in (S_IFSOCK, 0o060000, S_IFLNK):

@@ -7,7 +7,7 @@ read is read again later, from the offset that the writing reached.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK
@@ -37,7 +37,7 @@ class Bounce:
         self._pfns: tuple[int, ...] = ()
         self._extents: list[Extent] = []
 
-    async def __aenter__(self) -> Bounce:
+    async def __aenter__(self) -> Self:
         self._pfns = await self._kernel.vm.call(AllocFrames(BOUNCE_FRAMES, zero=False))
         self._extents = [(pfn * PAGE_BYTES, PAGE_BYTES) for pfn in self._pfns]
         return self

@@ -123,7 +123,8 @@ class RandomDevice(NullDevice):
         for paddr, length in extents:
             for at in range(0, length, DRAW_BYTES):
                 size = min(DRAW_BYTES, length - at)
-                memory[paddr + at : paddr + at + size] = await entropy.call(Draw(size))
+                drawn = await entropy.call(Draw(size))
+                memory[paddr + at : paddr + at + size] = drawn
             count += length
         return count
 

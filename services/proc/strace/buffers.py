@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .model import Out
-from .text import PATH_MAX, address, array, c_string, members, quote, quote_hex, signed, unsigned
+from .text import PATH_MAX, address, array, c_string, members, quote, quote_hex, unsigned
 
 if TYPE_CHECKING:
     from .model import Ctx, Format
@@ -201,7 +201,7 @@ def offset_change(word: int, ctx: Ctx) -> str:
     raw = ctx.fetch(word, 8)
     if raw is None or not ctx.result:
         return ""
-    return f" => [{signed(_POINTER.unpack(raw)[0], 64)}]"
+    return f" => [{_POINTER.unpack(raw)[0]}]"
 
 
 def numbers(count: int, vaddr: int, ctx: Ctx, size: int = 4, is_signed: bool = True) -> str:

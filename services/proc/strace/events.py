@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _POLLFD = struct.Struct("<iHH")
 _EVENT = struct.Struct("<IQ")
 MOST_FDS = 1 << 20
+NOTE_MOST = 1000  # bytes that strace keeps of what poll found
 EPOLL_CTL_DEL = 2
 
 
@@ -30,17 +31,18 @@ def POLLFDS(word: int, ctx: Ctx) -> str:
     return array(word, unsigned(ctx.args[1]), _POLLFD.size, _pollfd, ctx)
 
 
-def vaddr_overflows(ctx: Ctx) -> bool:
-    """Say whether poll's array would go on past the end of memory."""
-    return ctx.args[0] + unsigned(ctx.args[1]) * _POLLFD.size > 1 << 64
+def _no_array(ctx: Ctx) -> bool:
+    """Say whether poll has no descriptors, or its array would go on past the end of memory."""
+    return not unsigned(ctx.args[1]) or ctx.args[0] + unsigned(ctx.args[1]) * _POLLFD.size > 1 << 64
 
 
 def _ready(ctx: Ctx) -> str:
     """Write what poll found, up to the context's limit."""
     vaddr, count = ctx.args[0], unsigned(ctx.args[1])
-    if not vaddr or vaddr_overflows(ctx):
+    if not vaddr or _no_array(ctx):
         return ""
     parts: list[str] = []
+    room = NOTE_MOST
     for index in range(count):
         at = vaddr + index * _POLLFD.size
         raw = ctx.peek(at, _POLLFD.size)
@@ -50,10 +52,12 @@ def _ready(ctx: Ctx) -> str:
         fd, _, found = _POLLFD.unpack(raw)
         if not found:
             continue
-        if len(parts) >= ctx.string_limit:
+        text = members(fd=str(fd), revents=POLL.flags(found))
+        room -= len(text) + 2
+        if len(parts) >= ctx.string_limit or room < 0:
             parts.append("...")
             break
-        parts.append(members(fd=str(fd), revents=POLL.flags(found)))
+        parts.append(text)
     return f"[{', '.join(parts)}]" if parts else ""
 
 
@@ -70,8 +74,7 @@ def poll_note(timeout: int | None = None) -> Note:
         if not ctx.result:
             return "Timeout"
         ready = [text for text in [_ready(ctx)] if text]
-        unreachable = vaddr_overflows(ctx)
-        left = [] if timeout is None or unreachable else _left(timeout, TIMESPEC, ctx)
+        left = [] if timeout is None or _no_array(ctx) else _left(timeout, TIMESPEC, ctx)
         return ", ".join(ready + left) or None
 
     return note

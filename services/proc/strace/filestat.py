@@ -15,8 +15,8 @@ from .text import (
     members,
     mode,
     octal,
+    quote,
     quote_hex,
-    quote_limited,
     unsigned,
 )
 
@@ -32,6 +32,7 @@ O_CREAT, O_TMPFILE = 0o100, 0o20000000
 AT_STATX_SYNC_TYPE = 0x6000
 STATX_TYPE_MODE, STATX_SIZE = 3, 0x200
 _XATTR_MOST = 1 << 24
+DIRENT_LEAST = 19
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_PROPAGATION = 0x20, 0x1000, 0x2000, 0x1E0000
 
@@ -172,13 +173,14 @@ def _entries(word: int, ctx: Ctx) -> str:
     count = offset = 0
     comment, more = "", ""
     while offset < size:
-        if offset + 19 > size:
+        if offset + DIRENT_LEAST > size:
             more = "+"
             break
         length = int.from_bytes(content[offset + 16 : offset + 18], "little")
         count += 1
-        if length < 19:
-            comment = f" /* d_reclen < {19} */"
+        if length < DIRENT_LEAST:
+            comment = f" /* d_reclen {DIRENT_LEAST - length} bytes underflow */"
+            more = "+" if offset + DIRENT_LEAST < size else ""
             break
         if offset + length > size:
             comment = f" /* d_reclen {offset + length - size} bytes overflow */"
@@ -195,9 +197,10 @@ def _attribute(word: int, length: int, ctx: Ctx) -> str:
     content = ctx.peek(word, length) if length <= _XATTR_MOST else None
     if content is None:
         return address(word)
-    if content[-1:] == b"\0":
-        content = content[:-1]
-    return quote_limited(content, ctx)
+    shown = content[: ctx.string_limit]
+    if shown[-1:] == b"\0":
+        return quote(shown[:-1])
+    return quote(shown, more=length > ctx.string_limit)
 
 
 def ATTRIBUTE(word: int, ctx: Ctx) -> str:
@@ -235,14 +238,22 @@ def MOUNT_FLAGS(word: int, ctx: Ctx) -> str:
     return "MS_MGC_VAL" + (f"|{t.MOUNT_FLAGS.flags(rest)}" if rest else "")
 
 
+def _mount_flags(ctx: Ctx) -> int:
+    word = ctx.args[3]
+    return word & ~MS_MGC_MSK if word & MS_MGC_MSK == MS_MGC_VAL else word
+
+
 def MOUNT_TYPE(word: int, ctx: Ctx) -> str:
     """Write mount's file system type, a bare pointer where mount does not look at it."""
-    bits = ctx.args[3]
-    if bits & MS_MGC_MSK == MS_MGC_VAL:
-        bits &= ~MS_MGC_MSK
-    if bits & (MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION):
-        return address(word)
-    return STRING(word, ctx)
+    unread = _mount_flags(ctx) & (MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION)
+    return address(word) if unread else STRING(word, ctx)
+
+
+def MOUNT_OPTIONS(word: int, ctx: Ctx) -> str:
+    """Write mount's options, a bare pointer where mount does not look at them."""
+    bits = _mount_flags(ctx)
+    unread = bits & (MS_BIND | MS_MOVE | MS_PROPAGATION) and not bits & MS_REMOUNT
+    return address(word) if unread else STRING(word, ctx)
 
 
 def MEMFD_FLAGS(word: int, ctx: Ctx) -> str:

@@ -49,19 +49,23 @@ def unfinished(entry: str) -> str:
     return entry + UNFINISHED
 
 
-def resumed(name: str, args: Args, ctx: Ctx) -> str:
-    """Write the rest of a call that was interrupted on the page: `<... read resumed>"x", 1) = 1`."""
+def resumed(name: str, args: Args, ctx: Ctx, before: int = 0) -> str:
+    """Write the rest of a call whose line another cut short: `<... read resumed>"x", 1) = 1`.
+
+    `before` is how many characters (a process number) will stand in front of it.
+    """
     start = f"<... {name} resumed>"
-    return start + render_exit(name, args, ctx, len(start))
+    return start + render_exit(name, args, ctx, before + len(start))
 
 
-def abandoned(name: str, args: Args, ctx: Ctx) -> str:
+def abandoned(name: str, args: Args, ctx: Ctx, before: int = 0) -> str:
     """Write a call from which the process never came back: it was killed."""
     entry = render_entry(name, args, ctx)
     signature = signature_of(name)
-    waits = signature.note is not None or signature.entry_count(ctx) < len(signature.params)
+    noted = signature.note is not None and signature.split is None
+    waits = noted or signature.entry_count(ctx) < len(signature.params)
     text = f"{entry}{UNFINISHED if waits else ''})"
-    return f"{text}{' ' * (RESULT_COLUMN - 1 - len(text))} = ?"
+    return f"{text}{' ' * (RESULT_COLUMN - 1 - before - len(text))} = ?"
 
 
 def pid_prefix(pid: int) -> str:

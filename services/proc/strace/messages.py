@@ -115,23 +115,23 @@ def _control(vaddr: int, length: int, ctx: Ctx) -> str:
             break
         text, size = _control_item(raw, ctx)
         items.append(text)
+        raw = raw[max(size, _CMSGHDR.size) :]
         if size < _CMSGHDR.size:
             break
-        raw = raw[size:]
-    more = (
-        f", ... /* {address(vaddr + length - len(raw))} */" if 0 < len(raw) < _CMSGHDR.size else ""
-    )
-    return "[" + ", ".join(items) + more + "]"
+    if raw and items[-1] != "...":
+        items.append(f"... /* {address(vaddr + length - len(raw))} */")
+    return listing(items)
 
 
 def message(raw: bytes, ctx: Ctx, length: int | None = None, name_length: int | None = None) -> str:
     """Write a struct msghdr, of whose vectors only `length` bytes are meant."""
     name, size, vectors, count, control, control_size, bits = _MSGHDR.unpack_from(raw)
+    size = signed(size)
     shown = size if name_length is None else min(size, name_length)
     changed = name_length is not None and name_length != size and name
     fields = {
-        "msg_name": sockaddr_at(name, signed(shown), ctx),
-        "msg_namelen": f"{name_length} => {size}" if changed else str(signed(size)),
+        "msg_name": sockaddr_at(name, shown, ctx),
+        "msg_namelen": f"{name_length} => {size}" if changed else str(size),
         "msg_iov": iovec(vectors, count, ctx, length),
         "msg_iovlen": str(count),
     }

@@ -133,9 +133,9 @@ class Signature:
     """How a call is printed: its parameters in strace's order, its result, what follows it.
 
     `result_of` says how the result is written where that depends on the arguments. `note` gives
-    the text in parentheses after the result, None if there is none. `split` says, where it depends on the
-    arguments, how many decoders print at entry. A `tight` signature prints the comma before its
-    first exit decoder at exit rather than at entry.
+    the text in parentheses after the result, None if there is none. `split` says how many decoders
+    print at entry, where that depends on the arguments. A `tight` signature prints the comma
+    before its first exit decoder at exit rather than at entry.
     """
 
     params: tuple[Decoder, ...]

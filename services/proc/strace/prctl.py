@@ -267,6 +267,7 @@ _SYSLOG = {
     10: "SYSLOG_ACTION_SIZE_BUFFER",
 }  # fmt: skip
 _READS = (2, 3, 4)
+_SETS_LEVEL = 8
 _WITHOUT = (0, 1, 5, 6, 7, 9, 10)
 
 
@@ -282,4 +283,12 @@ def SYSLOG_BUFFER(word: int, ctx: Ctx) -> str:
 
 def SYSLOG_LENGTH(word: int, ctx: Ctx) -> str:
     """Write syslog's length, if its action has one."""
-    return "" if signed(ctx.args[0]) in _WITHOUT else INT(word, ctx)
+    action = signed(ctx.args[0])
+    if action in _WITHOUT:
+        return ""
+    return t.LOG_LEVELS.decimal(signed(word)) if action == _SETS_LEVEL else INT(word, ctx)
+
+
+def syslog_split(ctx: Ctx) -> int:
+    """Say how many of syslog's parameters print at entry."""
+    return 1 if signed(ctx.args[0]) in _READS else 3

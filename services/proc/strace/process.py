@@ -25,6 +25,8 @@ _SCHED_ATTR = struct.Struct("<4xIQiIQQQII")
 _CAP_HEADER = struct.Struct("<Ii")
 CPU_SET_MOST = 128
 SCHED_ATTR_LEAST = 48
+SCHED_FLAG_KEEP_POLICY, SCHED_FLAG_KEEP_PARAMS = 8, 16
+_KEPT_POLICY = SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS
 NGROUPS_MAX = 65536
 RLIM_INFINITY = (1 << 64) - 1
 CLONE_PIDFD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x1000, 0x80000, 0x100000
@@ -66,7 +68,8 @@ def CLONE_CHILD_TID(word: int, ctx: Ctx) -> str:
 
 def clone_split(ctx: Ctx) -> int:
     """Say how many of clone's parameters print at entry."""
-    return 2 if ctx.args[0] & (CLONE_PARENT_SETTID | CLONE_PIDFD) else 5
+    waiting = CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_SETTLS
+    return 2 if ctx.args[0] & (waiting | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID) else 5
 
 
 def _clone_fields(raw: bytes, ctx: Ctx) -> dict[str, str]:
@@ -93,7 +96,9 @@ def _clone_more(bits: int, raw: bytes, ctx: Ctx) -> dict[str, str]:
     fields = {}
     if set_tid or count:
         fields["set_tid"] = (
-            array(set_tid, count, 4, lambda b, _: str(int.from_bytes(b, "little")), ctx)
+            array(
+                set_tid, count, 4, lambda b, _: str(int.from_bytes(b, "little", signed=True)), ctx
+            )
             if count
             else address(set_tid)
         )
@@ -111,6 +116,12 @@ def CLONE3_ARGS(word: int, ctx: Ctx) -> str:
     if raw is None:
         return address(word)
     return members(**_clone_fields(raw, ctx))[:-1] + extension(word, 88, size, ctx) + "}"
+
+
+def clone3_split(ctx: Ctx) -> int:
+    """Say how many of clone3's parameters print at entry."""
+    readable = ctx.args[1] >= 64 and ctx.peek(ctx.args[0], min(ctx.args[1], 88)) is not None
+    return 1 if readable else 3
 
 
 def _clone3_change(word: int, ctx: Ctx) -> str:
@@ -164,38 +175,40 @@ def _wait_usage(word: int, ctx: Ctx) -> str:
 WAIT_RUSAGE = Out(_wait_usage)
 
 
-def _sched_attr(raw: bytes, size: int) -> str:
-    """Write a struct sched_attr, of which some bytes are at hand."""
-    if len(raw) < SCHED_ATTR_LEAST or 0 < size < SCHED_ATTR_LEAST:
-        return members(size=str(size))
+def _sched_attr(raw: bytes, size: int, keeps: bool) -> str:
+    """Write a struct sched_attr; `keeps` leaves out what its flags tell to keep as it is."""
     policy, bits, nice, priority, runtime, deadline, period, least, most = _SCHED_ATTR.unpack(
         raw.ljust(_SCHED_ATTR.size, b"\0")
     )
-    fields = {
-        "size": str(size),
-        "sched_policy": t.SCHED_POLICIES.value(policy),
-        "sched_flags": t.SCHED_FLAGS.flags(bits),
-        "sched_nice": str(nice),
-        "sched_priority": str(priority),
-        "sched_runtime": str(runtime),
-        "sched_deadline": str(deadline),
-        "sched_period": str(period),
-    }
+    fields = {"size": str(size)}
+    if not (keeps and bits & _KEPT_POLICY):
+        fields["sched_policy"] = t.SCHED_POLICIES.value(policy)
+    fields["sched_flags"] = t.SCHED_FLAGS.flags(bits)
+    if not (keeps and bits & SCHED_FLAG_KEEP_PARAMS):
+        fields |= {
+            "sched_nice": str(nice),
+            "sched_priority": str(priority),
+            "sched_runtime": str(runtime),
+            "sched_deadline": str(deadline),
+            "sched_period": str(period),
+        }
     if size >= _SCHED_ATTR.size:
         fields |= {"sched_util_min": str(least), "sched_util_max": str(most)}
     return members(**fields)
 
 
 def SCHED_ATTR(word: int, ctx: Ctx) -> str:
-    """Write the struct sched_attr that is set."""
+    """Write the struct sched_attr that is set; a size of zero stands for the least."""
     head = ctx.fetch(word, 4)
     if head is None:
         return address(word)
     size = int.from_bytes(head, "little")
+    if 0 < size < SCHED_ATTR_LEAST:
+        return members(size=str(size))
     raw = ctx.fetch(word, min(size or SCHED_ATTR_LEAST, _SCHED_ATTR.size))
     if raw is None:
         return address(word)
-    text = _sched_attr(raw, size)
+    text = _sched_attr(raw, size, keeps=True)
     return text[:-1] + ", ...}" if size > _SCHED_ATTR.size else text
 
 
@@ -205,7 +218,9 @@ def _got_sched_attr(word: int, ctx: Ctx) -> str:
     if raw is None:
         return address(word)
     size = int.from_bytes(raw[:4], "little")
-    return _sched_attr(raw, size) if size else members(size="0")
+    if size < SCHED_ATTR_LEAST:
+        return members(size=str(size))
+    return _sched_attr(raw, size, keeps=False)
 
 
 GOT_SCHED_ATTR = Out(_got_sched_attr)

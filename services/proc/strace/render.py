@@ -75,10 +75,13 @@ def render_exit(name: str, args: Args, ctx: Ctx, column: int | None = None) -> s
     return f"{text}{' ' * padding} {render_result(signature, ctx)}"
 
 
-def render_line(name: str, args: Args, result: int | None, ctx: Ctx) -> str:
-    """Write a whole line, as strace does a call that nothing interrupted."""
+def render_line(name: str, args: Args, result: int | None, ctx: Ctx, before: int = 0) -> str:
+    """Write a whole line, as strace does a call that nothing interrupted.
+
+    `before` is how many characters (a process number) will stand in front of it.
+    """
     entry = render_entry(name, args, ctx)
-    return entry + render_exit(name, args, ctx.at_exit(result), len(entry))
+    return entry + render_exit(name, args, ctx.at_exit(result), before + len(entry))
 
 
 def render_result(signature: Signature, ctx: Ctx) -> str:

@@ -98,7 +98,7 @@ def SIGEVENT(word: int, ctx: Ctx) -> str:
     named = notify in (0, 4)
     fields = {"sigev_value": _sigval(value, "sival_")} if value else {}
     fields |= {
-        "sigev_signo": signal_name(signo) if named else str(signo),
+        "sigev_signo": signal_name(signo) if named else str(unsigned(signo)),
         "sigev_notify": t.SIGEV_KINDS.value(unsigned(notify)),
     }
     if notify == 4:
@@ -188,7 +188,7 @@ def siginfo(raw: bytes) -> str:
     name = t.SI_CODES.names.get(code) or (table.names.get(code) if table else None)
     fields = {"si_signo": signal_name(signo), "si_code": name or f"{unsigned(code):#x}"}
     if errno:
-        fields["si_errno"] = ERRNOS[errno][0] if errno in ERRNOS else str(errno)
+        fields["si_errno"] = ERRNOS[errno][0] if errno in ERRNOS else str(unsigned(errno))
     fields |= _user_fields(code, raw) if code <= 0 else _kernel_fields(signo, code, raw)
     return members(**fields)
 
@@ -227,8 +227,7 @@ def wait_status(status: int) -> str:
     else:
         return f"{status:#x}"
     if event:
-        name = t.PTRACE_EVENTS.names.get(event) or hexadecimal(event)
-        text += f"|{name}<<16"
+        text += f"|{t.PTRACE_EVENTS.value(event)}<<16"
     return text + (f"|{rest:#x}" if rest else "")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PATH_MAX = 4096
 _NAMED = {0x22: '\\"', 0x5C: "\\\\", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
 _SHORT = {c: _NAMED.get(c) or (chr(c) if 0x20 <= c < 0x7F else f"\\{c:o}") for c in range(256)}
-_OCTAL_THEN_DIGIT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff](?=[0-9])")
+_OCTAL_THEN_DIGIT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff](?=[0-7])")
 _FORMATS = {0o140000: "S_IFSOCK", 0o120000: "S_IFLNK", 0o100000: "S_IFREG", 0o60000: "S_IFBLK",
             0o40000: "S_IFDIR", 0o20000: "S_IFCHR", 0o10000: "S_IFIFO"}  # fmt: skip
 _MODE_BITS = ((0o4000, "S_ISUID"), (0o2000, "S_ISGID"), (0o1000, "S_ISVTX"))
@@ -52,7 +52,7 @@ def escape(content: bytes) -> str:
     follow = (*content[1:], 0)
     return "".join(
         [
-            f"\\{c:03o}" if 0x30 <= n <= 0x39 and len(_SHORT[c]) > 1 and c not in _NAMED
+            f"\\{c:03o}" if 0x30 <= n <= 0x37 and len(_SHORT[c]) > 1 and c not in _NAMED
             else _SHORT[c]
             for c, n in zip(content, follow, strict=True)
         ]
@@ -100,7 +100,7 @@ def c_string(vaddr: int, limit: int, ctx: Ctx) -> tuple[bytes, bool] | None:
 def mode(bits: int) -> str:
     """Write a file mode: `S_IFREG|0644`, `S_IFDIR|S_ISVTX|0777`."""
     names = [_FORMATS[bits & 0o170000]] if bits & 0o170000 in _FORMATS else []
-    if not names:
+    if not names and bits & 0o170000:
         return octal(bits)
     rest = bits & ~0o170000
     for bit, name in _MODE_BITS:
@@ -123,7 +123,7 @@ def members(**fields: str) -> str:
 
 
 def listing(items: Iterable[str], more: bool = False) -> str:
-    """Write an array whose elements are all at hand."""
+    """Write an array whose elements are all at hand; `more` tells that some are left out."""
     return "[" + ", ".join([*items, *(["..."] if more else [])]) + "]"
 
 
@@ -150,12 +150,10 @@ def array(
     most = ctx.string_limit if limit is None else limit
     fetch = fetch or ctx.fetch
     parts: list[str] = []
-    for index in range(min(count, most)):
+    for index in range(min(count, most + 1)):
         at = vaddr + index * size
         element = fetch(at, size)
         if element is None:
-            if not index:
-                return address(vaddr)
-            return "[" + ", ".join([*parts, f"... /* {address(at)} */"]) + "]"
-        parts.append(render(element, ctx))
-    return listing(parts, more=count > most)
+            return listing([*parts, f"... /* {address(at)} */"]) if index else address(vaddr)
+        parts.append(render(element, ctx) if index < most else "...")
+    return listing(parts)

@@ -1,15 +1,11 @@
-"""Terminals (placeholder while they are being built)."""
+"""Terminals: line discipline, job control, pseudoterminals, the console.
 
-from __future__ import annotations
-from typing import Any
-from services.proc.abi import O_RDONLY, O_WRONLY
-from services.proc.files.stream import StreamFile
+- `termios.py`, `output.py`, `erase.py`, `ldisc.py`: what bytes become on their way in and out.
+- `terminal.py`, `jobs.py`: a terminal and who may use it.
+- `file.py`, `ioctls.py`, `open.py`: what programs have open.
+- `pty.py`, `console.py`: the two kinds of wire.
+"""
 
+from services.proc.tty.console import attach_console
 
-async def attach_console(kernel: Any, process: Any) -> dict[int, Any]:
-    """Streams."""
-    files = {}
-    for fd, flags in ((0, O_RDONLY), (1, O_WRONLY), (2, O_WRONLY)):
-        file = files[fd] = StreamFile(kernel.console, fd, flags)
-        await file.describe()
-    return files
+__all__ = ["attach_console"]

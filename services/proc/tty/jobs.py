@@ -1,4 +1,4 @@
-"""Job control: which process may do what with its controlling terminal (tty_ioctl(4), setpgid(2))."""
+"""Job control: who may do what with a controlling terminal (tty_ioctl(4), setpgid(2))."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def take(process: Process, terminal: Terminal) -> None:
 
 def take_on_open(process: Process, terminal: Terminal, readable: bool) -> None:
     """open(2) without O_NOCTTY: a leader without a terminal gets one that is free."""
-    if is_leader(process) and controlling(process) is None:
-        if terminal.session is None and readable and not terminal.gone:
-            take(process, terminal)
+    free = terminal.session is None and not terminal.gone
+    if free and readable and is_leader(process) and controlling(process) is None:
+        take(process, terminal)
 
 
 def acquire(process: Process, terminal: Terminal, steal: bool, readable: bool) -> None:

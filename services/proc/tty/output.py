@@ -27,17 +27,19 @@ def is_control(c: int) -> bool:
 class Output:
     """Turns what a program writes, and what is echoed, into what the terminal shows."""
 
-    __slots__ = ("canon_column", "column", "termios")
+    __slots__ = ("canon_column", "column", "termios", "transparent")
 
     def __init__(self, termios: t.Termios) -> None:
         self.termios = termios
         self.column = 0
         self.canon_column = 0
+        self.transparent = False
+        """Somebody else does the processing."""
 
     def process(self, data: bytes) -> bytes:
         """What `data` becomes on its way out (OPOST)."""
         oflag = self.termios.oflag
-        if not oflag & t.OPOST:
+        if not oflag & t.OPOST or self.transparent:
             return data
         if oflag & _PLAIN_ONLY or oflag & t.TABDLY == t.XTABS:
             return b"".join([self._character(c) for c in data])

@@ -111,6 +111,12 @@ class Terminal:
         cc = self.discipline.termios.cc
         return cc[6] if cc[6] and not cc[5] else 1
 
+    def flush_input(self) -> None:
+        """Forget what was typed and not yet read."""
+        self.discipline.flush_input()
+        self.backlog.clear()
+        self.roomy.wake(WRITABLE)
+
     # To the wire --------------------------------------------------------------------------------
 
     def room(self) -> int:
@@ -143,6 +149,9 @@ class Terminal:
         if len(self.out) < OUT_BYTES:
             self.queue.wake(WRITABLE)
 
+    async def last_words(self) -> None:
+        """A file of it was closed."""
+
     # Window size --------------------------------------------------------------------------------
 
     def resize(self, size: bytes) -> None:
@@ -174,9 +183,7 @@ class Terminal:
     def cut(self) -> None:
         """All files that are open now read as ended."""
         self.epoch += 1
-        self.discipline.flush_input()
-        self.backlog.clear()
-        self.roomy.wake(WRITABLE)
+        self.flush_input()
         self.queue.wake(READABLE | WRITABLE | 0x18)  # POLLERR | POLLHUP
 
     def hang_up(self) -> None:

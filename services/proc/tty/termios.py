@@ -81,7 +81,7 @@ class Termios:
 
     @classmethod
     def unpack(cls, image: bytes, old: Termios) -> Termios:
-        """What TCSETS (36 bytes) or TCSETS2 (44) asks for; speeds follow CBAUD where it names one."""
+        """What TCSETS (36 bytes) or TCSETS2 (44) asks for; speeds follow CBAUD if it names one."""
         if len(image) == NEW_BYTES:
             iflag, oflag, cflag, lflag, line, cc, ispeed, ospeed = _NEW.unpack(image)
         else:

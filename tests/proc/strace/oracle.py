@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 STRACE = shutil.which("strace")
-CODE, TABLE, ARENA = 0x400000, 0x800000, 0x10000000
+CODE, TABLE, ARENA = 0x5A5A5000, 0x6B6B6000, 0x10000000
 PAGE = 4096
 _LOOP = bytes.fromhex(
     "498b0424 4883f8ff 7426 498b7c2408 498b742410 498b542418 4d8b542420 4d8b442428 4d8b4c2430"

@@ -8,12 +8,13 @@ from tests.programs.commands import (
     files,
     process,
     python,
+    python_system,
     shell,
     text,
     tools,
 )
 
-_MODULES = (files, text, busybox, shell, process, archives, python, tools)
+_MODULES = (files, text, busybox, shell, process, archives, python, python_system, tools)
 COMMANDS = {command.name: command for module in _MODULES for command in module.COMMANDS}
 """Every command by its name, in the order of the files."""
 

@@ -22,7 +22,7 @@ from ..model import Out, ResultKind, Signature, call
 from ..scalars import INT, UINT, flags, value
 from ..signals import SIGEVENT
 from ..tables import events as t
-from ..text import address
+from ..text import address, unsigned
 
 if TYPE_CHECKING:
     from ..model import Ctx
@@ -33,7 +33,7 @@ _FLAGS = flags(t.TIMER_FLAGS)
 
 def _remaining(word: int, ctx: Ctx) -> str:
     """Write what is left of a sleep that is not until a time."""
-    return address(word) if ctx.args[1] & 1 else REMAINING.render(word, ctx)
+    return address(word) if unsigned(ctx.args[1]) else REMAINING.render(word, ctx)
 
 
 CLOCKS: dict[str, Signature] = {

@@ -3,6 +3,7 @@
 from ..buffers import (
     FILLED,
     LONG_AT,
+    ULONG_AT,
     buffer,
     filled_vectors,
     offset_change,
@@ -66,7 +67,8 @@ DESCRIPTORS: dict[str, Signature] = {
     "sync_file_range": call(fd=FD, offset=LONG, length=LONG, flags=flags(t.SYNC_RANGE_FLAGS)),
     "readahead": call(fd=FD, offset=LONG, count=ULONG),
     "sendfile": call(
-        out=FD, source=FD, offset=LONG_AT, offset_change=Change(offset_change), count=ULONG
+        ResultKind.DECIMAL, None, lambda ctx: 3 if ctx.peek(ctx.args[2], 8) else 5,
+        out=FD, source=FD, offset=ULONG_AT, offset_change=Change(offset_change), count=ULONG
     ),
     "splice": call(
         source=FD, source_offset=LONG_AT, out=FD, out_offset=LONG_AT, length=ULONG, flags=_SPLICE

@@ -9,6 +9,7 @@ from ..filestat import (
     MEMFD_FLAGS,
     MKNOD_MODE,
     MOUNT_FLAGS,
+    MOUNT_OPTIONS,
     MOUNT_TYPE,
     OPEN_FLAGS,
     OPEN_HOW,
@@ -91,7 +92,9 @@ FILES: dict[str, Signature] = {
     "removexattr": call(path=PATH, name=STRING),
     "lremovexattr": call(path=PATH, name=STRING),
     "fremovexattr": call(fd=FD, name=STRING),
-    "mount": call(source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=STRING),
+    "mount": call(
+        source=PATH, target=PATH, type=MOUNT_TYPE, flags=MOUNT_FLAGS, options=MOUNT_OPTIONS
+    ),
     "umount2": call(path=PATH, flags=flags(t.UMOUNT_FLAGS)),
     "pivot_root": call(new=PATH, old=PATH),
     "swapoff": call(path=PATH),

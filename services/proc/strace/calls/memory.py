@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 4096
 MAP_TYPE, MAP_HUGE_SHIFT, MAP_HUGE_MASK = 0xF, 26, 0x3F
-MREMAP_FIXED, MREMAP_DONTUNMAP = 2, 4
+MREMAP_MOVES = 1 | 2  # MREMAP_MAYMOVE | MREMAP_FIXED
 IPC_64 = 0x100
 _PROT = flags(t.PROT, 64)
 
@@ -37,7 +37,7 @@ def _map_flags(word: int, ctx: Ctx) -> str:
 
 
 def _new_address(word: int, ctx: Ctx) -> str:
-    return address(word) if ctx.args[3] & (MREMAP_FIXED) else ""
+    return address(word) if ctx.args[3] & MREMAP_MOVES == MREMAP_MOVES else ""
 
 
 def _residency(word: int, ctx: Ctx) -> str:
@@ -101,6 +101,39 @@ def _membarrier_cpu(word: int, ctx: Ctx) -> str:
     return INT(word, ctx) if unsigned(ctx.args[1]) & 1 else ""
 
 
+def _policy(bits: int) -> str:
+    """Write a memory policy with its flags."""
+    names, rest = t.POLICY_FLAGS.split(bits)
+    mode = t.MEMORY_POLICIES.names.get(rest)
+    if mode is not None:
+        return "|".join([mode, *names])
+    return "|".join([*names, f"{rest:#x}"]) if names else t.MEMORY_POLICIES.nameless(bits)
+
+
+def _policy_at(word: int, ctx: Ctx) -> str:
+    raw = ctx.fetch(word, 4)
+    if raw is None:
+        return address(word)
+    return f"[{t.MEMORY_POLICIES.value(int.from_bytes(raw, 'little'))}]"
+
+
+def _nodes(count_arg: int) -> Format:
+    """Make the format of a set of memory nodes, written as the words that it is made of."""
+
+    def render(word: int, ctx: Ctx) -> str:
+        most = ctx.args[count_arg]
+        if most == 1:
+            return address(word)
+        return array(word, (most + 62) // 64, 8, lambda raw, _: _node_word(raw), ctx)
+
+    return render
+
+
+def _node_word(raw: bytes) -> str:
+    number = int.from_bytes(raw, "little")
+    return f"{number:#016x}" if number else "0" * 16
+
+
 MEMORY: dict[str, Signature] = {
     "brk": call(ResultKind.HEX, address=ADDR),
     "mmap": call(
@@ -124,8 +157,19 @@ MEMORY: dict[str, Signature] = {
     "munlock": call(address=ADDR, length=ULONG),
     "mlockall": call(flags=flags(t.MLOCKALL_FLAGS)),
     "munlockall": call(),
+    "get_mempolicy": call(
+        mode=Out(_policy_at), nodes=_nodes(2), count=ULONG, address=ADDR,
+        flags=flags(t.GET_POLICY_FLAGS, 64),
+    ),
+    "set_mempolicy": call(
+        mode=lambda word, ctx: _policy(unsigned(word)), nodes=_nodes(2), count=ULONG
+    ),
+    "mbind": call(
+        address=ADDR, length=ULONG, mode=lambda word, ctx: _policy(word), nodes=_nodes(4),
+        count=ULONG, flags=flags(t.MBIND_FLAGS),
+    ),
     "membarrier": call(
-        ResultKind.DECIMAL, _membarrier_note, None, False, _membarrier_result,
+        ResultKind.DECIMAL, _membarrier_note, lambda ctx: 3, False, _membarrier_result,
         command=value(t.MEMBARRIER_COMMANDS), flags=flags(t.MEMBARRIER_FLAGS), cpu=_membarrier_cpu,
     ),
     "process_vm_readv": call(

@@ -14,7 +14,7 @@ from ..sockaddr import (
 )
 from ..sockopts import GOT_OPTION, GOT_VALUE, LEVEL, OPTION, OPTION_VALUE
 from ..tables import network as t
-from ..text import hexadecimal, unsigned
+from ..text import unsigned
 from .pairs import PIPE
 
 _MSG = flags(t.MSG_FLAGS)
@@ -22,15 +22,12 @@ _MSG = flags(t.MSG_FLAGS)
 
 def _socket_type(word: int, ctx: Ctx) -> str:
     """Write a socket's type with its flags."""
-    kind, bits = unsigned(word) & 0xF, unsigned(word) & ~0xF
-    name = t.SOCKET_TYPES.names.get(kind)
+    word = unsigned(word)
+    name = t.SOCKET_TYPES.names.get(word & 0xF)
+    bits = word if name is None else word & ~0xF
     if name is None:
-        names, rest = t.SOCKET_FLAGS.split(unsigned(word))
-        if not names:
-            return t.SOCKET_TYPES.nameless(unsigned(word)) if unsigned(word) else "0"
-        return "|".join([*names, *([hexadecimal(rest)] if rest else [])])
-    names, rest = t.SOCKET_FLAGS.split(bits)
-    return "|".join([name, *names, *([hexadecimal(rest)] if rest else [])])
+        return t.SOCKET_FLAGS.flags(bits)
+    return "|".join([name, *([t.SOCKET_FLAGS.flags(bits)] if bits else [])])
 
 
 _PROTOCOLS = {
@@ -85,7 +82,9 @@ NETWORK: dict[str, Signature] = {
         length=address_length(4),
     ),
     "sendmsg": call(fd=FD, message=MSGHDR, flags=_MSG),
-    "recvmsg": call(fd=FD, message=RECEIVED_MESSAGE, flags=_MSG),
+    "recvmsg": call(
+        ResultKind.DECIMAL, None, lambda ctx: 1 if ctx.peek(ctx.args[1], 56) else 3,
+        fd=FD, message=RECEIVED_MESSAGE, flags=_MSG),
     "sendmmsg": call(fd=FD, messages=SENT_MESSAGES, count=UINT, flags=_MSG),
     "recvmmsg": call(
         ResultKind.DECIMAL, _left,

@@ -1,6 +1,16 @@
 """Signatures of the calls on processes and threads: life, identity, scheduling, limits."""
 
-from ..buffers import ADDR_AT, ARGUMENTS, ENVIRONMENT, FILLED_HEX, INT_AT, PATH, STRING, ULONG_AT
+from ..buffers import (
+    ADDR_AT,
+    ARGUMENTS,
+    ENVIRONMENT,
+    FILLED_HEX,
+    INT_AT,
+    PATH,
+    STRING,
+    UINT_AT,
+    ULONG_AT,
+)
 from ..clock import TIMESPEC
 from ..futex import FUTEX_OPERATION, futex_argument
 from ..model import At, Out, ResultKind, Signature, call
@@ -19,6 +29,7 @@ from ..prctl import (
     prctl_result,
     prctl_split,
     seccomp_split,
+    syslog_split,
 )
 from ..process import (
     CAP_DATA,
@@ -44,6 +55,7 @@ from ..process import (
     SYSINFO,
     UTSNAME,
     WAIT_RUSAGE,
+    clone3_split,
     clone_split,
     personality_note,
     sched_note,
@@ -66,11 +78,13 @@ PROCESSES: dict[str, Signature] = {
     "fork": call(),
     "vfork": call(),
     "clone": call(
-        ResultKind.DECIMAL, None, clone_split,
+        ResultKind.DECIMAL, None, clone_split, True,
         stack=At(1, CLONE_STACK), flags=At(0, CLONE_FLAGS), parent_tid=At(2, CLONE_PARENT_TID),
         tls=At(4, CLONE_TLS), child_tid=At(3, CLONE_CHILD_TID),
     ),
-    "clone3": call(args=CLONE3_ARGS, change=CLONE3_CHANGE, size=ULONG),
+    "clone3": call(
+        ResultKind.DECIMAL, None, clone3_split, args=CLONE3_ARGS, change=CLONE3_CHANGE, size=ULONG
+    ),
     "exit": call(ResultKind.NEVER, status=INT),
     "exit_group": call(ResultKind.NEVER, status=INT),
     "wait4": call(pid=INT, status=WAIT_STATUS, options=_OPTIONS, usage=WAIT_RUSAGE),
@@ -122,7 +136,7 @@ PROCESSES: dict[str, Signature] = {
     "setdomainname": call(name=HOSTNAME, length=UINT),
     "sysinfo": call(info=Out(SYSINFO)),
     "syslog": call(
-        ResultKind.DECIMAL, None, lambda ctx: 1, True,
+        ResultKind.DECIMAL, None, syslog_split, True,
         action=SYSLOG_ACTION, buffer=SYSLOG_BUFFER, length=SYSLOG_LENGTH,
     ),
     "reboot": call(
@@ -148,7 +162,7 @@ PROCESSES: dict[str, Signature] = {
     "sched_getaffinity": call(pid=INT, size=UINT, cpus=GOT_CPU_SET),
     "sched_setattr": call(pid=INT, attributes=SCHED_ATTR, flags=UINT),
     "sched_getattr": call(pid=INT, attributes=GOT_SCHED_ATTR, size=UINT, flags=UINT),
-    "getcpu": call(cpu=Out(INT_AT), node=Out(INT_AT), cache=ADDR),
+    "getcpu": call(cpu=Out(UINT_AT), node=Out(UINT_AT), cache=ADDR),
     "futex": call(
         address=ADDR, operation=FUTEX_OPERATION, value=futex_argument(0),
         timeout=futex_argument(1), address2=futex_argument(2), value3=futex_argument(3),

@@ -24,7 +24,7 @@ SIGNALS: dict[str, Signature] = {
     "rt_sigpending": call(pending=Out(short_sigset(1)), size=ULONG),
     "rt_sigsuspend": call(mask=exact_sigset(1), size=ULONG),
     "rt_sigtimedwait": call(
-        ResultKind.DECIMAL, signal_note,
+        ResultKind.DECIMAL, signal_note, lambda ctx: 1 if ctx.args[1] else 4,
         wanted=exact_sigset(3), info=Out(SIGINFO), timeout=KEPT_TIMEOUT, size=ULONG,
     ),
     "rt_sigqueueinfo": call(pid=INT, signal=SIGNAL, info=SIGINFO),

@@ -109,3 +109,12 @@ FUTEX_COMPARISONS = Table(
     FUTEX_OP_CMP_GE=5
 """,
 )
+
+LOG_LEVELS = Table(
+    "LOGLEVEL_???",
+    """
+    0+/*+LOGLEVEL_EMERG+*/=0 1+/*+LOGLEVEL_ALERT+*/=1 2+/*+LOGLEVEL_CRIT+*/=2
+    3+/*+LOGLEVEL_ERR+*/=3 4+/*+LOGLEVEL_WARNING+*/=4 5+/*+LOGLEVEL_NOTICE+*/=5
+    6+/*+LOGLEVEL_INFO+*/=6 7+/*+LOGLEVEL_DEBUG+*/=7
+""",
+)

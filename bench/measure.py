@@ -1,0 +1,139 @@
+"""How to measure: calibrate, warm up, interleave, repeat, take the median.
+
+Pure but for the runner that it is given, which runs one guest program once. Each guest program
+times its own work, so what it takes to start a platform does not count. Platforms take turns
+within each repeat, so that what else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+MAX_STEPS = 12
+GROWTH = 100.0
+CLOSE_ENOUGH = 0.5
+
+
+class RunFailed(Exception):
+    """A program did not do its work on a platform; the message says how."""
+
+
+@attrs.frozen
+class Benchmark:
+    """A guest program: `first` is a count that is quick everywhere."""
+
+    program: str
+    title: str
+    first: int = 200
+
+
+@attrs.frozen
+class Sample:
+    """What one run did: `iterations` of `unit` in `seconds`, by the guest's clock."""
+
+    iterations: int
+    seconds: float
+    unit: str
+
+    @property
+    def microseconds(self) -> float:
+        """Time of one iteration."""
+        return self.seconds / self.iterations * 1e6
+
+
+@attrs.frozen
+class Cell:
+    """One benchmark on one platform: its samples, or why there are none."""
+
+    platform: str
+    samples: tuple[Sample, ...] = ()
+    failure: str | None = None
+
+    @property
+    def median_us(self) -> float | None:
+        """Median time of one iteration."""
+        return statistics.median(s.microseconds for s in self.samples) if self.samples else None
+
+    @property
+    def spread(self) -> float | None:
+        """(slowest - fastest) / median."""
+        times = [s.microseconds for s in self.samples]
+        return (max(times) - min(times)) / statistics.median(times) if times else None
+
+
+@attrs.frozen
+class Row:
+    """One benchmark on every platform."""
+
+    benchmark: Benchmark
+    cells: tuple[Cell, ...]
+
+    def cell(self, platform: str) -> Cell | None:
+        """What was measured there."""
+        return next((cell for cell in self.cells if cell.platform == platform), None)
+
+    def ratio(self, platform: str, to: str) -> float | None:
+        """How many times the one's time is the other's."""
+        mine, theirs = self.cell(platform), self.cell(to)
+        if mine is None or theirs is None or mine.median_us is None or not theirs.median_us:
+            return None
+        return mine.median_us / theirs.median_us
+
+
+Runner = Callable[[str, str, int], Sample]
+"""Runs (platform, program, count) once, or raises RunFailed."""
+
+Progress = Callable[[str], None]
+
+
+def calibrate(run: Runner, platform: str, benchmark: Benchmark, target_s: float) -> int:
+    """A count that takes about `target_s` there. These runs are the warm-up, too."""
+    count = benchmark.first
+    for _ in range(MAX_STEPS):
+        sample = run(platform, benchmark.program, count)
+        needed = sample.iterations * target_s / sample.seconds if sample.seconds else float("inf")
+        if sample.seconds >= target_s * CLOSE_ENOUGH:
+            return max(1, round(needed))
+        count = max(1, round(min(needed, sample.iterations * GROWTH)))
+    return count
+
+
+def measure_row(
+    run: Runner, benchmark: Benchmark, platforms: Sequence[str], repeats: int, target_s: float
+) -> Row:
+    """One benchmark: calibrated on each platform, then measured on them in turn."""
+    counts: dict[str, int] = {}
+    failures: dict[str, str] = {}
+    samples: dict[str, list[Sample]] = {platform: [] for platform in platforms}
+    for platform in platforms:
+        try:
+            counts[platform] = calibrate(run, platform, benchmark, target_s)
+        except RunFailed as error:
+            failures[platform] = str(error)
+    for _ in range(repeats):
+        for platform in [p for p in counts if p not in failures]:
+            try:
+                samples[platform].append(run(platform, benchmark.program, counts[platform]))
+            except RunFailed as error:
+                failures[platform] = str(error)
+    return Row(benchmark, tuple(Cell(p, tuple(samples[p]), failures.get(p)) for p in platforms))
+
+
+def measure(
+    run: Runner,
+    benchmarks: Iterable[Benchmark],
+    platforms: Sequence[str],
+    *,
+    repeats: int,
+    target_s: float,
+    progress: Progress = lambda _: None,
+) -> list[Row]:
+    """All rows. `progress` hears the name of each benchmark as it begins."""
+    rows = []
+    for benchmark in benchmarks:
+        progress(benchmark.program)
+        rows.append(measure_row(run, benchmark, platforms, repeats, target_s))
+    return rows
