@@ -116,7 +116,10 @@ static void reset_streams(void)
     ignore(write(SOCK_PEER, buffer, sizeof buffer));
     while ((client = accept(LISTEN, NULL, NULL)) >= 0)
         close(client);
-    place("client", socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), CLIENT);
+    client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (client < 0)
+        return; /* setup has said so */
+    place("client", client, CLIENT);
     ignore(connect(CLIENT, (struct sockaddr *)&address, sizeof address));
 }
 

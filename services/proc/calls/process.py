@@ -365,7 +365,7 @@ def rusage(user_ns: int, system_ns: int, faults: tuple[int, int] = (0, 0)) -> by
     """struct rusage (getrusage(2)); what is not counted is zero, as Linux itself does."""
     user_us, system_us = user_ns // 1000, system_ns // 1000
     return struct.pack(
-        "<16q", *divmod(user_us, 1_000_000), *divmod(system_us, 1_000_000), 0, 0, 0, 0,
+        "<18q", *divmod(user_us, 1_000_000), *divmod(system_us, 1_000_000), 0, 0, 0, 0,
         *faults, *([0] * 8),
     )  # fmt: skip
 

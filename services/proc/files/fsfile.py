@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EBADF, EINVAL, EISDIR, ENOTDIR, EOVERFLOW
+from errno import EBADF, EFBIG, EINVAL, EISDIR, ENOTDIR, EOVERFLOW
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -19,8 +19,9 @@ from services.fs.api import (
     StatNode,
     Write,
 )
-from services.proc.abi import O_APPEND, O_PATH, RLIM_INFINITY, RLIMIT_FSIZE, S_IFDIR, S_IFMT
+from services.proc.abi import O_APPEND, O_PATH, RLIM_INFINITY, RLIMIT_FSIZE, S_IFDIR, S_IFMT, SIGXFSZ
 from services.proc.descriptors import OpenFile
+from services.proc.signals import send
 
 if TYPE_CHECKING:
     from bus.core import Port
@@ -67,15 +68,14 @@ class FsFile(OpenFile):
         if self.flags & O_APPEND:
             at = APPEND
         limit = thread.process.limits[RLIMIT_FSIZE][0]
-        written = await self._fs.call(
-            Write(
-                self._node,
-                at,
-                extents,
-                thread.process.credentials.cred,
-                None if limit == RLIM_INFINITY else limit,
-            )
-        )
+        bound = None if limit == RLIM_INFINITY else limit
+        cred = thread.process.credentials.cred
+        try:
+            written = await self._fs.call(Write(self._node, at, extents, cred, bound))
+        except PosixError as error:
+            if error.errno == EFBIG and bound is not None:
+                send.to_thread(thread, send.user_info(SIGXFSZ, thread.process))
+            raise
         if offset is None:
             self.offset = written.end
         return written.count

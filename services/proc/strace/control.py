@@ -13,7 +13,6 @@ from .text import address, hexadecimal, members, signed, unsigned
 
 if TYPE_CHECKING:
     from .model import Ctx, Format
-    from .xlat import Table
 
 _FLOCK = struct.Struct("<hhxxxxqqi4x")
 _OWNER = struct.Struct("<Ii")
@@ -92,22 +91,17 @@ def fcntl_split(ctx: Ctx) -> int:
     return 2 if unsigned(ctx.args[1]) in _AT_EXIT else 3
 
 
-def _bare_flags(table: Table, word: int) -> str:
-    names, rest = table.split(word)
-    return "|".join([*names, *([f"{rest:#x}"] if rest else [])])
-
-
 def fcntl_note(ctx: Ctx) -> str | None:
     """Explain fcntl's result: `flags O_RDWR|O_APPEND`."""
     command, result = unsigned(ctx.args[1]), ctx.result or 0
     if ctx.failed:
         return None
     if command == F_GETFD:
-        return f"flags {_bare_flags(t.FD_FLAGS, result)}" if result else None
+        return f"flags {t.FD_FLAGS.plain_flags(result)}" if result else None
     if command == F_GETFL:
         return f"flags {open_flags(result)}"
     if command == F_GET_SEALS:
-        return f"seals {_bare_flags(t.SEALS, result)}" if result else None
+        return f"seals {t.SEALS.plain_flags(result)}" if result else None
     if command == F_GETLEASE:
         return t.LOCK_TYPES.names.get(result)
     if command == F_GETSIG and result:

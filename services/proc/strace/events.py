@@ -33,13 +33,17 @@ def POLLFDS(word: int, ctx: Ctx) -> str:
 
 def _no_array(ctx: Ctx) -> bool:
     """Say whether poll has no descriptors, or its array would go on past the end of memory."""
-    return not unsigned(ctx.args[1]) or ctx.args[0] + unsigned(ctx.args[1]) * _POLLFD.size > 1 << 64
+    return (
+        not ctx.args[0]
+        or not unsigned(ctx.args[1])
+        or ctx.args[0] + unsigned(ctx.args[1]) * _POLLFD.size > 1 << 64
+    )
 
 
 def _ready(ctx: Ctx) -> str:
     """Write what poll found, up to the context's limit."""
     vaddr, count = ctx.args[0], unsigned(ctx.args[1])
-    if not vaddr or _no_array(ctx):
+    if _no_array(ctx):
         return ""
     parts: list[str] = []
     room = NOTE_MOST
@@ -52,7 +56,7 @@ def _ready(ctx: Ctx) -> str:
         fd, _, found = _POLLFD.unpack(raw)
         if not found:
             continue
-        text = members(fd=str(fd), revents=POLL.flags(found))
+        text = members(fd=str(fd), revents=POLL.plain_flags(found))
         room -= len(text) + 2
         if len(parts) >= ctx.string_limit or room < 0:
             parts.append("...")

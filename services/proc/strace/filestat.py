@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .buffers import STRING
+from .buffers import FILLED, STRING
 from .model import Out
 from .tables import files as t
 from .text import (
@@ -31,7 +31,7 @@ S_IFMT, S_IFCHR, S_IFBLK = 0o170000, 0o020000, 0o060000
 O_CREAT, O_TMPFILE = 0o100, 0o20000000
 AT_STATX_SYNC_TYPE = 0x6000
 STATX_TYPE_MODE, STATX_SIZE = 3, 0x200
-_XATTR_MOST = 1 << 24
+XATTR_SIZE_MAX = 65536
 DIRENT_LEAST = 19
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_PROPAGATION = 0x20, 0x1000, 0x2000, 0x1E0000
@@ -194,10 +194,10 @@ DIRECTORY_ENTRIES = Out(_entries)
 def _attribute(word: int, length: int, ctx: Ctx) -> str:
     if not word:
         return "NULL"
-    content = ctx.peek(word, length) if length <= _XATTR_MOST else None
-    if content is None:
+    known = length <= XATTR_SIZE_MAX
+    shown = ctx.peek(word, min(length, ctx.string_limit)) if known else None
+    if shown is None:
         return address(word)
-    shown = content[: ctx.string_limit]
     if shown[-1:] == b"\0":
         return quote(shown[:-1])
     return quote(shown, more=length > ctx.string_limit)
@@ -213,6 +213,11 @@ def _got_attribute(word: int, ctx: Ctx) -> str:
 
 
 GOT_ATTRIBUTE = Out(_got_attribute)
+
+
+def attribute_names(size_arg: int) -> Out:
+    """Make the format of a buffer for the names of attributes; one of no size is left bare."""
+    return Out(lambda word, ctx: FILLED.render(word, ctx) if ctx.args[size_arg] else address(word))
 
 
 def MKNOD_MODE(word: int, ctx: Ctx) -> str:

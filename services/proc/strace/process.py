@@ -20,11 +20,12 @@ _RLIMIT = struct.Struct("<QQ")
 _RUSAGE = struct.Struct("<qQqQ112x")
 _CLONE_ARGS = struct.Struct("<8Q")
 _CLONE_ARGS_MORE = struct.Struct("<3Q")
-_SYSINFO = struct.Struct("<q9QHxxxxxxQQI")
+_SYSINFO = struct.Struct("<Q9QHxxxxxxQQI")
 _SCHED_ATTR = struct.Struct("<4xIQiIQQQII")
 _CAP_HEADER = struct.Struct("<Ii")
 CPU_SET_MOST = 128
 SCHED_ATTR_LEAST = 48
+PID_LEVELS_MOST = 32
 SCHED_FLAG_KEEP_POLICY, SCHED_FLAG_KEEP_PARAMS = 8, 16
 _KEPT_POLICY = SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS
 NGROUPS_MAX = 65536
@@ -99,7 +100,7 @@ def _clone_more(bits: int, raw: bytes, ctx: Ctx) -> dict[str, str]:
             array(
                 set_tid, count, 4, lambda b, _: str(int.from_bytes(b, "little", signed=True)), ctx
             )
-            if count
+            if 0 < count <= PID_LEVELS_MOST
             else address(set_tid)
         )
         fields["set_tid_size"] = str(count)
@@ -214,7 +215,7 @@ def SCHED_ATTR(word: int, ctx: Ctx) -> str:
 
 def _got_sched_attr(word: int, ctx: Ctx) -> str:
     given = unsigned(ctx.args[2])
-    raw = ctx.fetch(word, min(given, _SCHED_ATTR.size)) if given >= 4 else None
+    raw = ctx.fetch(word, min(max(given, 4), _SCHED_ATTR.size))
     if raw is None:
         return address(word)
     size = int.from_bytes(raw[:4], "little")
@@ -331,12 +332,7 @@ def PERSONALITY(word: int, ctx: Ctx) -> str:
     if word == 0xFFFFFFFF:
         return "0xffffffff"
     kind, bits = t.PERSONALITIES.value(word & 0xFF), word & ~0xFF
-    return f"{kind}|{_personality_flags(bits)}" if bits else kind
-
-
-def _personality_flags(bits: int) -> str:
-    names, rest = t.PERSONALITY_FLAGS.split(bits)
-    return "|".join([*names, *([f"{rest:#x}"] if rest else [])])
+    return f"{kind}|{t.PERSONALITY_FLAGS.plain_flags(bits)}" if bits else kind
 
 
 def personality_note(ctx: Ctx) -> str | None:

@@ -77,7 +77,7 @@ def _netlink(raw: bytes, ctx: Ctx) -> dict[str, str]:
 
 def _packet(raw: bytes, ctx: Ctx) -> dict[str, str]:
     index, kind, direction, length = struct.unpack_from("<iHBB", raw, 4)
-    octets = [hexadecimal(octet) for octet in raw[12 : 12 + min(length, 8)]]
+    octets = [f"{octet:#x}" if octet else "00" for octet in raw[12 : 12 + length]]
     fields = {
         "sll_protocol": f"htons({t.ETHERNET_PROTOCOLS.value(int.from_bytes(raw[2:4], 'big'))})",
         "sll_ifindex": interface_index(index),

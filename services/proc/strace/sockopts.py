@@ -69,7 +69,7 @@ def _int(raw: bytes) -> int:
 def _int_or_bytes(word: int, length: int, ctx: Ctx) -> str:
     """Write a value of four bytes as a number, any other as bytes."""
     if length != 4:
-        return counted(word, length, ctx) if length >= 0 else address(word)
+        return counted(word, unsigned(length), ctx)
     raw = ctx.fetch(word, 4)
     return address(word) if raw is None else f"[{_int(raw)}]"
 

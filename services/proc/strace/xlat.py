@@ -46,6 +46,11 @@ class Table:
             return self.nameless(word)
         return "|".join(found) + (f"|{rest:#x}" if rest else "")
 
+    def plain_flags(self, word: int) -> str:
+        """Name each flag of a word, with no comment if there is none to name."""
+        found, rest = self.split(word)
+        return "|".join([*found, *([f"{rest:#x}"] if rest else [])])
+
     def split(self, word: int) -> tuple[list[str], int]:
         """Give the names of the flags in a word, and the bits that have none."""
         found = []

@@ -50,7 +50,7 @@ def _mode_flags(table: Table, word: int, huge_name: str = "") -> str:
     word = unsigned(word)
     bits, huge = _huge(word & ~0o777, huge_name) if huge_name else (word & ~0o777, [])
     names, rest = table.split(bits)
-    if rest and not names and not huge:
+    if rest and not names and not huge_name:
         return f"{rest:#x}{octal(word & 0o777)}"  # as strace does, with no bar between
     return "|".join([*names, *([f"{rest:#x}"] if rest else []), *huge, octal(word & 0o777)])
 

@@ -41,7 +41,7 @@ def _protocol(word: int, ctx: Ctx) -> str:
     if family == 17:
         return f"htons({t.ETHERNET_PROTOCOLS.value(unsigned(word >> 8, 8) | (word & 0xFF) << 8)})"
     table = _PROTOCOLS.get(family)
-    return str(word) if table is None or word >> 32 else table.value(unsigned(word))
+    return str(word) if table is None else table.value(unsigned(word))
 
 
 def _left(ctx: Ctx) -> str | None:
