@@ -28,6 +28,8 @@ TEXT = "text/plain; charset=utf-8"
 
 def request_target(head: bytes) -> str | HTTPStatus:
     """The path of a GET or HEAD request, or the status that refuses it (RFC 9112 section 3)."""
+    if b"\r\n\r\n" not in head:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     words = head.split(b"\r\n", 1)[0].split(b" ")
     if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
         return HTTPStatus.BAD_REQUEST
@@ -86,6 +88,7 @@ class MetricsPage:
         self, address: Address, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Listen until cancelled; tells the port through `task_status`."""
+        self._metrics.exposition()  # imports what it needs now, and not while a program runs
         try:
             listeners = await trio.open_tcp_listeners(address.port, host=address.host)
         except OSError as error:

@@ -97,6 +97,7 @@ class Supervisor:
             child.ended.set()
         else:
             await self._nursery.start(self._run, child, run)
+            child.scope.shield = True  # from here on only `_stop` ends it, in its turn
             if self.failed is not None:
                 raise ServiceFailed(self.failed)
         self._bus.serve(name, child.service.handlers)

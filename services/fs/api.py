@@ -52,7 +52,7 @@ from errno import (
 import attrs
 
 from bus.message import Request, request
-from services.drivers.ram.api import Extent
+from services.drivers.ram.api import Extent  # noqa: TC001 - the transport resolves it
 
 APPEND = -1
 """Offset of a `Write` that goes to the end of the file, atomically."""
@@ -442,9 +442,10 @@ class Release(Request[None]):
 
 @request("fs", idempotent=True)
 class PathOf(Request[bytes]):
-    """Where a node is, as seen from `root` (0: the very top); ends in ' (deleted)' for an unlinked one (proc(5)).
+    """Where a node is, as seen from `root` (0: the very top).
 
-    A node outside `root` gets '(unreachable)' in front, as getcwd(2) has it.
+    Ends in ' (deleted)' for an unlinked one (proc(5)). A node outside `root` gets
+    '(unreachable)' in front, as getcwd(2) has it.
     """
 
     node: int

@@ -65,13 +65,13 @@ class Frames:
         (self.dead if mapped else self.free).extend(pfns)
         self.cached -= len(self.free) + len(self.dead) - before
 
-    def surplus(self, keep: int = POOL_LIMIT // 2) -> tuple[int, ...]:
+    def surplus(self, keep: int) -> tuple[int, ...]:
         """Frames that go back to vm now, leaving at most `keep` in the pool."""
-        gone = self.dead
-        self.dead = []
-        if len(self.free) > max(keep, POOL_LIMIT if keep else 0):
-            gone.extend(self.free[: len(self.free) - keep])
-            del self.free[: len(self.free) - keep]
+        gone, self.dead = self.dead, []
+        extra = len(self.free) - keep
+        if extra > 0:
+            gone += self.free[:extra]
+            del self.free[:extra]
         return tuple(gone)
 
     def room(self, volume: Volume) -> int:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from bus.errors import PosixError
-from services.fs.api import RangeLock
 
 if TYPE_CHECKING:
+    from services.fs.api import RangeLock
     from services.fs.core_inode import Inode
 
 RANGES_LIMIT = 65536

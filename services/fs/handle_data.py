@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bus.errors import PosixError
 from services.fs import api
 from services.fs.api import APPEND, Written
-from services.fs.core_attr import accessed, drop_set_id
+from services.fs.core_attr import accessed
 from services.fs.core_inode import Directory, File
 from services.fs.core_need import Need
 from services.fs.core_pages import SIZE_MAX, page_count, total
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from services.drivers.ram.api import Extent
-    from services.fs.api import Cred
     from services.fs.forward import Forwarder
     from services.fs.supply import Supply
 
@@ -131,7 +130,7 @@ class DataHandlers:
         else:
             count = await self._write(file, offset, extents, length)
         if file.mode & 0o6000:
-            await self._drop_set_id(file, request.cred, now)
+            await self._forward.drop_set_id(file, request.cred)
         self._modified(request.node, file, now)
         return Written(count, offset + count)
 
@@ -156,12 +155,6 @@ class DataHandlers:
             if count < size:
                 break
         return done
-
-    async def _drop_set_id(self, file: File, cred: Cred, now: int) -> None:
-        before = file.mode
-        if drop_set_id(file, cred) and file.volume.through is not None:
-            changed, file.mode = file.mode, before
-            await file.volume.through.set_attr(file, changed, (None, None), (None, None))
 
     def _modified(self, node: int, file: File, now: int) -> None:
         if file.volume.through is None:
@@ -223,7 +216,7 @@ class DataHandlers:
             await self._forward.truncate(file, length)
         else:
             await self._supply.truncate(file, length)
-        await self._drop_set_id(file, request.cred, now)
+        await self._forward.drop_set_id(file, request.cred)
         self._modified(request.node, file, now)
 
     async def allocate(self, request: api.Allocate) -> None:
@@ -239,7 +232,7 @@ class DataHandlers:
             cache = self._cache
             await self._supply.run(lambda: allocate(cache, file, mode, offset, length))
         if request.cred is not None:
-            await self._drop_set_id(file, request.cred, now)
+            await self._forward.drop_set_id(file, request.cred)
         self._modified(request.node, file, now)
         if self._tree.frames.overfull:
             await self._supply.settle()

@@ -32,6 +32,7 @@ from services.fs.core_names import (
     plan_remove,
     plan_rename,
 )
+from services.fs.core_need import Need
 from services.fs.core_open import O_PATH, Found, access_of, check_open, plan
 from services.fs.core_walk import PATH_MAX
 from services.fs.core_watch import IN_OPEN
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from services.fs.supply import Supply
 
 _SPECIAL = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY) | O_PATH | os.O_NOFOLLOW
+_MAKING = os.O_CREAT | (os.O_TMPFILE & ~os.O_DIRECTORY)
 _MAKEABLE = {stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK}
 _DEVICES = {stat.S_IFCHR, stat.S_IFBLK}
 
@@ -76,16 +78,22 @@ class NameHandlers:
         if request.cred.uid == 0 and not flags & _SPECIAL:
             dentry = self._paths.get((at.root, at.base, request.path, True))
             if dentry is not None and dentry.linked:
-                return await self._opened(check_open(dentry, flags, request.cred), flags)
+                found = check_open(dentry, flags, request.cred)
+                return await self._opened(found, flags, request.cred)
         tree, path, cred = self._tree, request.path, request.cred
-        outcome = await self._supply.run(lambda: plan(tree, at, path, flags, cred))
+        now = await self._supply.now() if flags & _MAKING else 0
+        try:
+            outcome = plan(tree, at, path, flags, cred)
+        except Need as need:
+            await self._supply.fetch(need)
+            outcome = await self._supply.run(lambda: plan(tree, at, path, flags, cred))
         if isinstance(outcome, Found):
-            return await self._opened(outcome, flags)
+            return await self._opened(outcome, flags, cred)
         if isinstance(outcome, Foreign):
             return outcome
-        return await self._created(request, outcome)
+        return await self._created(request, outcome, now)
 
-    async def _opened(self, found: Found, flags: int) -> Opened:
+    async def _opened(self, found: Found, flags: int, cred: api.Cred) -> Opened:
         dentry = found.dentry
         tree = self._tree
         node = tree.hold(dentry)
@@ -97,7 +105,7 @@ class NameHandlers:
                 tree.release(node)
                 raise
         if found.truncate and isinstance(inode, File):
-            await self._truncate(inode)
+            await self._truncate(inode, cred)
         if tree.watches.active and not flags & O_PATH:
             tree.watches.tell_entry(dentry, IN_OPEN)
         return Opened(node, inode.mode, inode.rdev, inode.size)
@@ -111,35 +119,30 @@ class NameHandlers:
         elif inode.backed_bytes and access_of(flags) & READ and not inode.pages:
             await store.ready(inode, write=False)
 
-    async def _truncate(self, file: File) -> None:
+    async def _truncate(self, file: File, cred: api.Cred) -> None:
         if file.volume.through is not None:
             await self._forward.truncate(file, 0)
-            return
-        now = await self._supply.now()
-        await self._supply.truncate(file, 0)
-        file.modify(now)
+        else:
+            now = await self._supply.now()
+            await self._supply.truncate(file, 0)
+            file.modify(now)
+        if file.mode & 0o6000:
+            await self._forward.drop_set_id(file, cred)
 
-    async def _created(self, request: api.Open, make: Make) -> Opened | Foreign:
-        now = await self._supply.now()
-        tree, cred = self._tree, request.cred
-        at, path, flags = request.at, request.path, request.flags
-        outcome = await self._supply.run(lambda: plan(tree, at, path, flags, cred))
-        if isinstance(outcome, Foreign):
-            return outcome
-        if isinstance(outcome, Found):
-            return await self._opened(outcome, flags)
-        directory = directory_of(outcome.parent)
+    async def _created(self, request: api.Open, make: Make, now: int) -> Opened:
+        tree, cred, flags = self._tree, request.cred, request.flags
+        directory = directory_of(make.parent)
         mode = stat.S_IFREG | stat.S_IMODE(request.mode)
-        if directory.volume.through is not None and outcome.name is not None:
-            dentry = await self._forward.make(outcome.parent, outcome.name, mode, cred, now)
+        if directory.volume.through is not None and make.name is not None:
+            dentry = await self._forward.make(make.parent, make.name, mode, cred, now)
             await self._forward.opening(inode_of(dentry), flags)
+            inode = inode_of(dentry)
         else:
             inode = new_inode(directory, mode, cred, now)
-            if outcome.name is None:
-                dentry = commit_nameless(outcome.parent, inode)
+            if make.name is None:
+                dentry = commit_nameless(make.parent, inode)
             else:
-                dentry = commit_make(tree, outcome.parent, outcome.name, inode, now)
-        inode = inode_of(dentry)
+                dentry = commit_make(tree, make.parent, make.name, inode, now)
         if tree.watches.active:
             tree.watches.tell_entry(dentry, IN_OPEN)
         return Opened(tree.hold(dentry), inode.mode, 0, 0, created=True)

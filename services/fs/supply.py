@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bus.errors import KernelBug, PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
+from services.fs.core_frames import POOL_LIMIT
 from services.fs.core_inode import Directory
 from services.fs.core_need import (
     ATTEMPTS,
@@ -86,8 +87,8 @@ class Supply:
             link.target = await _store(link).target(link)
         else:
             raise KernelBug(f"nobody supplies {need!r}")
-        if self.tree.frames.overfull or self.tree.orphans:
-            await self.settle()
+        if self.tree.frames.dead or self.tree.orphans:
+            await self.settle(keep=len(self.tree.frames.free))
 
     async def _name(self, need: NeedName) -> None:
         parent, directory = need.directory, need.directory.inode
@@ -175,7 +176,7 @@ class Supply:
         else:
             pool.give_up(pfns, mapped=False)
 
-    async def settle(self, keep: int | None = None) -> None:
+    async def settle(self, keep: int = POOL_LIMIT // 2) -> None:
         """Give back what is not needed: frames to vm, handles to stores."""
         pool = self.tree.frames
         while self.tree.orphans:
@@ -184,7 +185,7 @@ class Supply:
                 store = inode.volume.store
                 if store is not None:
                     await store.forget([inode])
-        surplus = pool.surplus() if keep is None else pool.surplus(keep)
+        surplus = pool.surplus(keep)
         if surplus:
             await self.vm.call(FreeFrames(surplus))
 

@@ -96,6 +96,7 @@ class ProcService:
             async with trio.open_nursery() as nursery:
                 kernel.nursery = nursery
                 nursery.start_soon(kernel.timers.serve)
+                await kernel.extra["procfs"].start()
                 try:
                     await self._start(list(argv), list(env), cwd, Credentials(uid, gid))
                     assert kernel.main is not None

@@ -128,6 +128,7 @@ class Process:
         "next_timer",
         "no_new_privs",
         "nice",
+        "oom_score_adj",
         "parent",
         "pending",
         "pgid",
@@ -196,6 +197,7 @@ class Process:
         self.subreaper = False
         self.no_new_privs = parent.no_new_privs if parent else False
         self.death_signal = 0
+        self.oom_score_adj = parent.oom_score_adj if parent else 0
 
     def limit(self, resource: int) -> int:
         """The soft limit (getrlimit(2))."""

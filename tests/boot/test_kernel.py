@@ -133,7 +133,6 @@ async def test_a_service_that_breaks_ends_the_kernel_with_an_epitaph() -> None:
     async def program(proc: StubProc) -> int:
         order.set()
         await trio.sleep_forever()
-        return 0
 
     before = open_descriptors()
     with pytest.raises(ServiceFailed, match="service vm failed: ZeroDivisionError"):

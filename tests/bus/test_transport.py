@@ -99,7 +99,9 @@ async def test_a_caller_without_the_secret_cannot_pass_by_repeating_what_it_hear
         await channel.send_now([proof])
         assert await channel.receive() is GONE
 
-    assert "knows another secret" in await refused(Listener(Bus(RANKS, PEERS), SECRET), talk)
+    assert "proof for caller→sample is wrong" in await refused(
+        Listener(Bus(RANKS, PEERS), SECRET), talk
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import typing
-from functools import cache, partial
 from typing import Any
 
 import attrs
@@ -45,9 +44,22 @@ PLAIN = st.recursive(
 )
 
 
-@cache
+_made: dict[Any, st.SearchStrategy[Any]] = {}
+
+
 def values(declared: Any) -> st.SearchStrategy[Any]:
     """Values of a declared type, made by rules of their own and not by the codec's."""
+    if declared not in _made:
+        _made[declared] = _values(declared)
+    return _made[declared]
+
+
+def _later(declared: Any) -> st.SearchStrategy[Any]:
+    """The same, looked up when it is needed: types may recurse."""
+    return st.deferred(lambda: values(declared))
+
+
+def _values(declared: Any) -> st.SearchStrategy[Any]:
     if declared is None or declared is type(None):
         return st.none()
     simple = {
@@ -62,7 +74,7 @@ def values(declared: Any) -> st.SearchStrategy[Any]:
     if isinstance(declared, type) and attrs.has(declared):
         hints = typing.get_type_hints(declared)
         kinds = [hints[field.name] for field in attrs.fields(declared)]
-        return st.builds(declared, *(st.deferred(partial(values, kind)) for kind in kinds))
+        return st.builds(declared, *map(_later, kinds))
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin is list:
         return st.lists(values(arguments[0]), max_size=3)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from ast import literal_eval
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
 from services.fs import api
 from services.fs.api import At, Cred, Foreign, Opened
-from tests.fs.machine import Machine
+
+if TYPE_CHECKING:
+    from tests.fs.machine import Machine
 
 ORACLE = Path(__file__).with_name("hostoracle.py")
 CREDS = ((0, 0, ()), (1000, 1000, (50,)), (1001, 50, ()))

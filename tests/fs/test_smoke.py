@@ -1,6 +1,7 @@
 """Does the file system carry a program's first steps?"""
 
 import os
+from pathlib import Path
 
 from services.fs import api
 from services.fs.api import Foreign
@@ -8,7 +9,9 @@ from services.fs.service import SYSTEM_MOUNTS, MountSpec
 from tests.fs.machine import Machine
 
 
-async def test_a_host_tree_can_be_read_and_written_without_the_host_noticing(tmp_path):
+async def test_a_host_tree_can_be_read_and_written_without_the_host_noticing(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/prog").write_bytes(os.urandom(300_000))
     (tmp_path / "bin/prog").chmod(0o755)

@@ -81,7 +81,10 @@ class Core(Protocol):
         """Run the loaded context until `stop`; obeys the RAM's doorbell first."""
 
     def stop(self) -> None:
-        """Make `run` return; may be called inside a trap or from another host thread."""
+        """Make `run` return; may be called inside a trap alone."""
+
+    def preempt(self) -> None:
+        """Make `run` return soon; may be called from another host thread."""
 
     def flush_tlb(self) -> None:
         """Obey a DOORBELL_TLB inside a trap."""

@@ -7,6 +7,7 @@ thread ever needs to enter again.
 Rules that the emulator imposes (each was measured; see README.md):
 - An `until` address is looked up at every stop, and the look-up's page fault stays in flight:
   exits are enabled and none is set.
+- `uc_emu_stop` from another thread leaves a stale instruction pointer: `preempt` does it right.
 - The exception in flight must be reset in every exception hook, else the next fault is a double
   fault.
 - No UC_HOOK_MEM_* over RAM, and no execute permission on data: both make every store slow.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+import time
 from time import perf_counter_ns
 from typing import Any
 
@@ -40,7 +42,10 @@ FLAGS_AT_START = 0x202
 
 CONTEXT_HEADER_BYTES = 40
 PROBE_VADDR = 0x10_0000
+COUNTER_VADDR = 0x10_8000
 SYSRET_VADDR = 0x20_0000
+PREEMPTIONS, PROOF_ROUNDS, PROOF_SLICE_S = 6, 20, 0.00003
+"""The self-check ends after so many preemptions, or rounds of 200,000 steps."""
 
 _SyscallHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _InterruptHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
@@ -115,11 +120,15 @@ class UnicornCore:
         self._rip, self._fs, self._gs, self._cr2 = rip >> 3, fs >> 3, gs >> 3, cr2 >> 3
         self._size = context_bytes
         self._block = self._state[:context_bytes]
+        probe.forbid_exits_inside_blocks(uc, context_bytes)
         self._enter_user_mode()
+        interrupt, countdown = self._find_interrupt(address)
         error, exception = self._provoke_faults()
         self.layout = probe.Layout(
-            address, rip, fs, gs, cr2, xmm, xmm1 - xmm, error, exception, context_bytes
-        )
+            address, rip, fs, gs, cr2, xmm, xmm1 - xmm, error, exception, interrupt, countdown,
+            context_bytes,
+        )  # fmt: skip
+        self._prove_preemption()
         self._error, self._exception = error >> 2, exception >> 2
         self._template = self._clean
         self._state_i[self._exception] = -1
@@ -141,6 +150,10 @@ class UnicornCore:
         self._ram.bytes[sysret : sysret + 3] = b"\x48\x0f\x07"
         # Offsets: 0 syscall; 2 mov al,[rdi]; 4 mov [rdi],al; 6 jmp rdi.
         self._ram.bytes[code : code + 8] = bytes.fromhex("0f058a078807ffe7")
+        # 0x10: inc rcx; inc qword [rdi]; inc qword [rdi+8]; cmp rcx,200000; jb 0x10; syscall.
+        count = bytes.fromhex("48ffc1 48ff07 48ff4708 4881f9400d0300 72ed 0f05")
+        self._ram.bytes[code + 16 : code + 16 + len(count)] = count
+        words[(table >> 3) + (COUNTER_VADDR >> 12)] = (base + 8 * PAGE_BYTES) | 7 | 1 << 63
         uc.reg_write(x86.UC_X86_REG_CR4, CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT)
         uc.reg_write(x86.UC_X86_REG_CR3, root)
         efer = uc.reg_read(x86.UC_X86_REG_MSR, MSR_EFER)
@@ -163,6 +176,84 @@ class UnicornCore:
             raise probe.LayoutUnknown(f"SYSRET did not reach user mode (CS {selector:#x})")
         self.regs[RCX], self.regs[R11] = 0, 0
         self._clean = bytearray(self._block)
+
+    def _find_interrupt(self, address: int) -> tuple[int, int]:
+        """Find the pending interrupts: a word behind the exit request that ends emulation."""
+        found: list[tuple[int, int]] = []
+
+        def look(*_: Any) -> None:
+            found.append(probe.find_exit_fields(address, self.stop))
+
+        self._run_probe(look)
+        request, countdown = found[0]
+        self._countdown = ctypes.c_uint16.from_address(address + countdown)
+        for at in range((request & ~3) + 4, (request & ~3) + 20, 4):
+            word = ctypes.c_uint32.from_address(address + at)
+            if word.value:
+                continue
+            self._interrupt = word
+            traps: list[int] = []
+
+            def trap(*_: Any, traps: list[int] = traps) -> None:
+                traps.append(1)
+                if len(traps) == 1:
+                    self.preempt()
+                else:
+                    self.stop()
+
+            self._run_probe(trap)
+            if len(traps) == 1:
+                return at, countdown
+            word.value = 0
+        raise probe.LayoutUnknown("the pending interrupts are not behind the exit request")
+
+    def _run_probe(self, trap: Any) -> None:
+        """Run SYSCALL over and over with `trap` as its hook, until something ends it."""
+        hook = _SyscallHook(trap)
+        handle = self._add_hook(unicorn.UC_HOOK_INSN, hook, x86.UC_X86_INS_SYSCALL)
+        self._block[:] = self._clean
+        self.regs[7] = PROBE_VADDR
+        self._emulate(PROBE_VADDR)
+        self._lib.uc_hook_del(self._handle, handle)
+
+    def _prove_preemption(self) -> None:
+        """Count in a register and in memory while another thread preempts: both must agree."""
+        at = (self._ram.firmware_paddr + 8 * PAGE_BYTES) >> 3
+        done = threading.Event()
+
+        def disturb() -> None:
+            while not done.wait(PROOF_SLICE_S):
+                self.preempt()
+
+        ended: list[int] = []
+        hook = _SyscallHook(lambda *_: (ended.append(1), self.stop()) and None)
+        handle = self._add_hook(unicorn.UC_HOOK_INSN, hook, x86.UC_X86_INS_SYSCALL)
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        preemptions = 0
+        for _ in range(PROOF_ROUNDS):
+            self._block[:] = self._clean
+            self.regs[7] = COUNTER_VADDR
+            self._words[at] = self._words[at + 1] = 0
+            ended.clear()
+            rip = PROBE_VADDR + 16
+            while not ended:
+                self._emulate(rip)
+                rip = self._state_q[self._rip]
+                preemptions += not ended
+            counts = (self.regs[1], self._words[at], self._words[at + 1])
+            if len(set(counts)) != 1:
+                break
+            if preemptions >= PREEMPTIONS:
+                break
+        done.set()
+        thread.join()
+        self._lib.uc_hook_del(self._handle, handle)
+        self._interrupt.value = 0
+        self._countdown.value = 0
+        self._block[:] = self._clean
+        if len(set(counts)) != 1:
+            raise probe.LayoutUnknown(f"a preempted program miscounts: {counts}")
 
     def _provoke_faults(self) -> tuple[int, int]:
         seen: list[tuple[bytes, int]] = []
@@ -342,8 +433,16 @@ class UnicornCore:
             raise CoreFailure(f"the emulator stopped: {unicorn.UcError(status)}")
 
     def stop(self) -> None:
-        """Make `run` return."""
+        """Make `run` return; inside a trap alone."""
         self._quick.uc_emu_stop(self._handle)
+
+    def preempt(self) -> None:
+        """Make `run` return soon, from any host thread: at the next block, with all state whole.
+
+        Not `stop`: that is only right inside a trap (see `probe.forbid_exits_inside_blocks`).
+        """
+        self._interrupt.value |= probe.HALT
+        self._countdown.value = 0xFFFF
 
     def _obey_doorbell(self) -> None:
         bits = self._words[0]
@@ -403,6 +502,12 @@ class UnicornCore:
         """Load an FXSAVE image."""
         fxsave.load(self._uc, self._state, self.layout, image)
 
+    def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+        """What the processor says of itself: EAX, EBX, ECX, EDX."""
+        from services.drivers.cpu.cpuid import cpuid
+
+        return cpuid(leaf, subleaf)
+
     def close(self) -> None:
         """Give the engine's memory back."""
         self._loaded = None
@@ -432,5 +537,5 @@ class Ticker:
         core, last = self._core, -1
         while not self._done.wait(self._slice_s):
             if core.running and core.epoch == last:
-                core.stop()
+                core.preempt()
             last = core.epoch

@@ -56,6 +56,10 @@ class Layout:
     xmm_stride: int
     error_code: int
     exception: int
+    interrupt: int
+    """The pending interrupts of the core: behind it, so negative. Bit HALT ends emulation."""
+    countdown: int
+    """A 16-bit word that translated code looks at when a block begins; negative makes it leave."""
     context_bytes: int
     """How much a context must copy: all that Unicorn's own contexts hold from the block."""
 
@@ -118,6 +122,57 @@ def find_field(uc: Any, view: memoryview, register: int, name: str, width: int =
     if not candidates or len(candidates) != 1:
         raise LayoutUnknown(f"{name} is in {len(candidates or ())} places of the state")
     return candidates.pop()
+
+
+HALT = 0x20
+BELOW_BYTES = 0xA000
+"""How far before the registers the core's own fields are looked for."""
+FLAGS_BYTES = 0x1C0
+"""How far before its pointer to the registers the core's flags may stand."""
+
+
+def forbid_exits_inside_blocks(uc: Any, state_bytes: int) -> None:
+    """Have code translated from here on leave only where a block begins.
+
+    Unicorn's translated code looks after every memory access whether it is to stop, and then
+    leaves with an instruction pointer that was not brought up to date: stopped from another
+    thread, a program would go on from a stale place. The engine has a switch against that (made
+    for another architecture), `no_exit_request`, between `first_tb` and `init_done`, behind
+    `cpu_context_size` and `next_pc` (uc_priv.h). `prove_preemption` shows whether it took.
+    """
+    block = ctypes.string_at(uc._uch.value, 8192)
+    size = struct.pack("<i", state_bytes)
+    places = [
+        at + 18
+        for at in range(0, len(block) - 24, 4)
+        if block[at : at + 4] == size
+        and block[at + 16] <= 1
+        and block[at + 17] <= 1
+        and block[at + 18 : at + 20] == b"\0\1"
+    ]
+    if len(places) != 1:
+        raise LayoutUnknown(f"the switch against exits inside blocks is in {len(places)} places")
+    ctypes.c_uint8.from_address(uc._uch.value + places[0]).value = 1
+
+
+def find_exit_fields(address: int, stop: Callable[[], None]) -> tuple[int, int]:
+    """Offsets of the exit request and of the countdown: what a stop changes, seen in a trap.
+
+    The core holds the registers' address (`env_ptr`); its flags stand shortly before that.
+    """
+    own = ctypes.string_at(address - BELOW_BYTES, BELOW_BYTES).find(struct.pack("<Q", address))
+    if own < FLAGS_BYTES:
+        raise LayoutUnknown("the core does not point to its registers")
+    start, length = address - BELOW_BYTES + own - FLAGS_BYTES, BELOW_BYTES - own + FLAGS_BYTES
+    before = ctypes.string_at(start, length)
+    stop()
+    after = ctypes.string_at(start, length)
+    changed = [i for i in range(length) if before[i] != after[i]]
+    requests = [i for i in changed if (before[i], after[i]) == (0, 1)]
+    counts = [i for i in changed if after[i : i + 2] == b"\xff\xff" and not i & 1]
+    if len(changed) != 3 or len(requests) != 1 or len(counts) != 1:
+        raise LayoutUnknown(f"a stop changes {len(changed)} bytes of the core, not 3")
+    return requests[0] - length, counts[0] - length
 
 
 def find_words(snapshots: list[tuple[bytes, int]]) -> set[int]:

@@ -46,7 +46,7 @@ from errno import (
 import attrs
 
 from bus.message import Request, request
-from services.drivers.ram.api import Extent  # noqa: TC001 - attrs resolves it
+from services.drivers.ram.api import Extent  # noqa: TC001 - the transport resolves it
 
 HOST_ERRORS = (
     EACCES,

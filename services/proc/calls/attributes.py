@@ -66,12 +66,15 @@ def pack_stat(attr: Attr) -> bytes:
 async def stat_path(t: Thread, dirfd: int, path: bytes, flags: int) -> Attr:
     """fstatat(2) without the copying."""
     if not path and flags & AT_EMPTY_PATH:
-        if s32(dirfd) == AT_FDCWD:
+        if s32(dirfd) == AT_FDCWD and directories_of(t).cwd_foreign is not None:
+            path = b"."
+        elif s32(dirfd) == AT_FDCWD:
             return await t.kernel.fs.call(StatNode(directories_of(t).cwd))
-        return await t.file(dirfd).stat(t)
+        else:
+            return await t.file(dirfd).stat(t)
     follow = not flags & AT_SYMLINK_NOFOLLOW
     cred = t.process.credentials.cred
-    at = paths.base(t, dirfd, path)
+    at, path = paths.settle(paths.base(t, dirfd, path), path)
     reply = await t.kernel.fs.call(Stat(at, path, cred, follow))
     if type(reply) is Attr:
         return reply

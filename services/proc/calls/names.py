@@ -144,7 +144,8 @@ async def _rename(
     old_name, new_name = await paths.path_at(t, old), await paths.path_at(t, new)
     if flags & ~3 or flags == 3:
         raise PosixError(EINVAL)
-    old_at, new_at = paths.base(t, olddirfd, old_name), paths.base(t, newdirfd, new_name)
+    old_at, old_name = paths.settle(paths.base(t, olddirfd, old_name), old_name)
+    new_at, new_name = paths.settle(paths.base(t, newdirfd, new_name), new_name)
     request = Rename(old_at, old_name, new_at, new_name, flags, t.process.credentials.cred)
     refuse_foreign(await t.kernel.fs.call(request))
     return 0
@@ -255,7 +256,7 @@ async def _search(t: Thread, path: bytes) -> Opened | Foreign:
     cred = t.process.credentials.cred
     return await paths.walk(
         t,
-        directories_of(t).at,
+        paths.base(t, AT_FDCWD, path),
         path,
         lambda at, p: Resolve(at, p, cred, directory=True, search=True),
     )

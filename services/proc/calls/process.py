@@ -14,6 +14,7 @@ from services.fs.api import At, Release, Retain
 from services.proc import lifecycle
 from services.proc.abi import (
     AT_EMPTY_PATH,
+    AT_FDCWD,
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
     CLONE_FILES,
@@ -210,9 +211,8 @@ async def _strings(t: Thread, vaddr: int) -> list[bytes]:
 async def sys_execve(t: Thread, path: int, argv: int, envp: int) -> int | None:
     """execve(2)."""
     name = await paths.path_at(t, path)
-    assert t.process.directories is not None
     arguments, env = await _strings(t, argv), await _strings(t, envp)
-    return await execute(t, t.process.directories.at, name, arguments, env)
+    return await execute(t, paths.base(t, AT_FDCWD, name), name, arguments, env)
 
 
 @syscall(322, "execveat", bound=387 << 10, deferred=True)
@@ -232,6 +232,7 @@ async def execute(
 ) -> int | None:
     """Load the program and switch to it; None, as the registers are the new program's."""
     kernel, process = t.kernel, t.process
+    at, path = paths.settle(at, path)
     load.check_arguments(argv, env)
     argv = argv or [b""]
     program = await load.open_program(process, kernel, at, path, argv)

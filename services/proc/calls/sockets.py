@@ -19,10 +19,12 @@ from errno import (
     EPROTONOSUPPORT,
     ESOCKTNOSUPPORT,
 )
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from bus.errors import PosixError
-from services.proc.abi import O_CLOEXEC, O_NONBLOCK, s32
+from services.fs.api import Access
+from services.proc.abi import AT_FDCWD, O_CLOEXEC, O_NONBLOCK, s32
+from services.proc.calls import paths
 from services.proc.calls.control import Control, parse_control, tell_control
 from services.proc.calls.files import close_fd, install, iovecs
 from services.proc.descriptors import drop
@@ -35,16 +37,21 @@ from services.proc.files.unixpair import (
     make_pair,
     sender_of,
 )
+from services.proc.park import Interrupted
 from services.proc.table import PARTIAL, syscall
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
+    from services.proc.files.unix_core import Received
     from services.proc.task import Thread
 
-AF_UNIX, AF_MAX = 1, 46
+    Vectors = list[tuple[int, int]]
+
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 TYPES = {STREAM: STREAM, DATAGRAM: DATAGRAM, 3: DATAGRAM, SEQPACKET: SEQPACKET}
-MSG_TRUNC, MSG_CTRUNC, MSG_CMSG_CLOEXEC, MSG_WAITFORONE = 0x20, 0x8, 0x4000_0000, 0x10000
-ADDRESS_BYTES = 128
+MSG_PEEK, MSG_CTRUNC, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL = 2, 8, 0x20, 0x40, 0x100
+MSG_WAITFORONE, MSG_CMSG_CLOEXEC = 0x10000, 0x4000_0000
+SOCKADDR_UN_BYTES = 110
 MAX_MESSAGES = 1024
 _HEADER = struct.Struct("<QI4xQQQQI4x")
 """struct msghdr: name, its length, iovec, its length, control, its length, flags."""
@@ -75,7 +82,7 @@ async def sys_socketpair(t: Thread, family: int, type_: int, protocol: int, wher
     if type_ & ~(0xF | O_CLOEXEC | O_NONBLOCK):
         raise PosixError(EINVAL)
     if family != AF_UNIX:
-        raise PosixError(EAFNOSUPPORT)
+        raise PosixError(EOPNOTSUPP if family in (AF_INET, AF_INET6) else EAFNOSUPPORT)
     if protocol not in (0, AF_UNIX):
         raise PosixError(EPROTONOSUPPORT)
     kind = TYPES.get(type_ & 0xF)
@@ -109,9 +116,21 @@ async def _refuse_address(t: Thread, socket: UnixSocket, name: int, length: int)
         return
     if socket.type == STREAM:
         raise PosixError(EISCONN)
-    if not 2 < s32(length) <= ADDRESS_BYTES:
+    await _refuse(t, name, length)
+
+
+async def _refuse(t: Thread, name: int, length: int) -> NoReturn:
+    """An address: whatever it names, nobody listens there. EINVAL, ECONNREFUSED, ENOENT, ..."""
+    if not 2 < s32(length) <= SOCKADDR_UN_BYTES:
         raise PosixError(EINVAL)
-    await t.copyin(name, length)
+    address = await t.copyin(name, s32(length))
+    if int.from_bytes(address[:2], "little") != AF_UNIX:
+        raise PosixError(EINVAL)
+    path = address[2:].split(b"\0", 1)[0]
+    if path:
+        cred = t.process.credentials.cred
+        at = paths.base(t, AT_FDCWD, path)
+        await paths.walk(t, at, path, lambda at, path: Access(at, path, 0, cred))
     raise PosixError(ECONNREFUSED)
 
 
@@ -149,9 +168,7 @@ async def _send_message(t: Thread, socket: UnixSocket, where: int, flags: int) -
         raise PosixError(EMSGSIZE)
     await _refuse_address(t, socket, name, name_size)
     parsed = await parse_control(t, control, control_size) if control_size else None
-    extents: list[Extent] = []
-    for start, size in await iovecs(t, vector, vectors):
-        extents += await t.extents(start, size, False)
+    extents = await _buffers(t, await iovecs(t, vector, vectors), 0, False)
     return await _send(t, socket, extents, flags, parsed)
 
 
@@ -181,14 +198,47 @@ async def sys_sendmmsg(t: Thread, fd: int, where: int, count: int, flags: int) -
 # Receiving -----------------------------------------------------------------------------------
 
 
+async def _buffers(t: Thread, vectors: Vectors, skipped: int, write: bool) -> list[Extent]:
+    """The runs behind a message's buffers, without their first `skipped` bytes."""
+    extents: list[Extent] = []
+    for start, size in vectors:
+        if skipped < size:
+            extents += await t.extents(start + skipped, size - skipped, write)
+        skipped = max(skipped - size, 0)
+    return extents
+
+
+async def _receive(t: Thread, socket: UnixSocket, vectors: Vectors, flags: int) -> Received:
+    """Receive once, or with MSG_WAITALL until the buffers of a stream are full."""
+    received = await socket.receive(t, await _buffers(t, vectors, 0, True), flags)
+    if not flags & MSG_WAITALL or flags & MSG_PEEK or socket.type != STREAM:
+        return received
+    wanted = sum(size for _, size in vectors)
+    while 0 < received.count < wanted and not received.files:
+        try:
+            extents = await _buffers(t, vectors, received.count, True)
+            more = await socket.receive(t, extents, flags)
+        except Interrupted:
+            if t.kernel.interrupts(t):
+                break
+            continue  # the buffers moved while it waited
+        except PosixError:
+            break
+        if not more.count:
+            break
+        received.count += more.count
+        received.files += more.files
+    return received
+
+
 @syscall(45, "recvfrom", bound=84 << 10)
 async def sys_recvfrom(
     t: Thread, fd: int, buffer: int, count: int, flags: int, name: int, length: int
 ) -> int:
     """recvfrom(2), recv(2): the sender has no name, so its address is empty."""
     socket = socket_at(t, fd)
-    extents = await t.extents(buffer, min(count, MAX_TRANSFER_BYTES), True)
-    received = await socket.receive(t, extents, flags & 0xFFFF_FFFF)
+    vectors = [(buffer, min(count, MAX_TRANSFER_BYTES))]
+    received = await _receive(t, socket, vectors, flags & 0xFFFF_FFFF)
     for file in received.files:
         await drop(file, t)
     if name and length:
@@ -201,10 +251,7 @@ async def _receive_message(t: Thread, socket: UnixSocket, where: int, flags: int
     name, _, vector, vectors, control, room, _ = _HEADER.unpack(raw)
     if vectors > 1024:
         raise PosixError(EMSGSIZE)
-    extents: list[Extent] = []
-    for start, size in await iovecs(t, vector, vectors):
-        extents += await t.extents(start, size, True)
-    received = await socket.receive(t, extents, flags)
+    received = await _receive(t, socket, await iovecs(t, vector, vectors), flags)
     shown = flags & MSG_CMSG_CLOEXEC
     if received.truncated:
         shown |= MSG_TRUNC
@@ -242,7 +289,7 @@ async def sys_recvmmsg(t: Thread, fd: int, where: int, count: int, flags: int, t
         await t.copyout(at + HEADER_BYTES, size.to_bytes(4, "little"))
         done += 1
         if wait_for_one:
-            flags |= 0x40
+            flags |= MSG_DONTWAIT
     return done
 
 
@@ -291,10 +338,7 @@ async def sys_getpeername(t: Thread, fd: int, where: int, length: int) -> int:
 async def sys_connect(t: Thread, fd: int, name: int, length: int) -> int:
     """connect(2): nobody listens."""
     socket_at(t, fd)
-    if not 2 < s32(length) <= ADDRESS_BYTES:
-        raise PosixError(EINVAL)
-    family = int.from_bytes((await t.copyin(name, length))[:2], "little")
-    raise PosixError(ECONNREFUSED if family == AF_UNIX else EINVAL)
+    await _refuse(t, name, length)
 
 
 @syscall(49, "bind", support=PARTIAL, note="EOPNOTSUPP")

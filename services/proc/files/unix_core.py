@@ -130,13 +130,3 @@ class Inbox(deque[Message]):
         if data:
             scatter(memory, extents, data)
         return received
-
-
-def behind(extents: Sequence[Extent], skipped: int) -> list[Extent]:
-    """The runs without their first `skipped` bytes."""
-    rest: list[Extent] = []
-    for paddr, length in extents:
-        if skipped < length:
-            rest.append((paddr + skipped, length - skipped))
-        skipped = max(skipped - length, 0)
-    return rest

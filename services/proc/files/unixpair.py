@@ -42,7 +42,6 @@ from services.proc.files.unix_core import (
     Message,
     Received,
     Sender,
-    behind,
     charge,
 )
 from services.proc.park import Interrupted, WaitQueue
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from services.proc.task import Thread
 
 STREAM, DATAGRAM, SEQPACKET = 1, 2, 5
-MSG_OOB, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL = 1, 0x40, 0x100, 0x4000
+MSG_OOB, MSG_DONTWAIT, MSG_NOSIGNAL = 1, 0x40, 0x4000
 SO_PASSCRED, SO_RCVTIMEO, SO_SNDTIMEO = 16, 20, 21
 DEFAULT_BUFFER_BYTES = 212992
 STREAM_PIECE_BYTES = 36544
@@ -112,7 +111,7 @@ class UnixSocket(OpenFile):
         return (await self.receive(thread, extents, 0)).count
 
     async def receive(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
-        """recvmsg(2). Descriptors of a message read in part go with its first byte."""
+        """recvmsg(2), once; descriptors of a message read in part go with its first byte."""
         if flags & MSG_OOB:
             raise PosixError(EINVAL if self.type == STREAM else EOPNOTSUPP)
         if self.type == SEQPACKET:
@@ -126,8 +125,6 @@ class UnixSocket(OpenFile):
             return received
         received = self.inbox.take_stream(self.memory, extents, peek, self.passes_credentials)
         self._freed(received.freed)
-        if flags & MSG_WAITALL and not peek:
-            await self._receive_rest(thread, extents, received, flags)
         return received
 
     @property
@@ -169,25 +166,6 @@ class UnixSocket(OpenFile):
             peer._in_flight -= charged
             if peer.queue.entries and peer._in_flight * 4 <= peer.send_bytes:
                 peer.queue.wake(OUT)
-
-    async def _receive_rest(
-        self, thread: Thread, extents: list[Extent], received: Received, flags: int
-    ) -> None:
-        """MSG_WAITALL: go on until the buffer is full; trouble ends it with what there is."""
-        generation, room = thread.space.memory.generation, total(extents)
-        while received.count < room and not received.files:
-            try:
-                if not self.inbox and not await self._await_message(thread, flags):
-                    return
-            except (PosixError, Interrupted):
-                return
-            if thread.space.memory.generation != generation:
-                return
-            rest = behind(extents, received.count)
-            more = self.inbox.take_stream(self.memory, rest, False, self.passes_credentials)
-            self._freed(more.freed)
-            received.count += more.count
-            received.files += more.files
 
     # Sending --------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ async def open_program(
             Resolve(at, path, process.credentials.cred, execute=True)
         )
         if type(opened) is Foreign:
-            opened = await kernel.extra["procfs"].resolve(process, opened)
+            opened = await kernel.extra["procfs"].resolve(process, opened, execute=True)
         assert type(opened) is Opened
         try:
             if opened.mode & S_IFMT != S_IFREG:

@@ -1,16 +1,14 @@
-"""/proc (placeholder while it is being built)."""
-from __future__ import annotations
-from errno import ENOENT
-from typing import Any
-from bus.errors import PosixError
+"""/proc: the kernel's state as files, made when they are read (proc(5)).
 
-class ProcFs:
-    """Nothing is there yet."""
-    def __init__(self, kernel: Any) -> None:
-        self.kernel = kernel
-    async def leaves(self, thread: Any, foreign: Any) -> None:
-        """Never."""
-        return None
-    async def _none(self, *args: Any) -> Any:
-        raise PosixError(ENOENT)
-    open = stat = readlink = access = resolve = chdir = _none
+- `tree.py` declares the tree; `entry.py` says what it is made of.
+- `system.py`, `sysctl.py`, `cpuinfo.py`, `process.py`, `maps.py`, `mounts.py`, `links.py` make
+  the contents; `state.py` says what threads are doing.
+- `walk.py`, `access.py`: paths and permissions. `files.py`, `reopen.py`: what is open.
+- `service.py`: what the path calls use.
+"""
+
+from services.proc.procfs.files import ProcDir, ProcFile
+from services.proc.procfs.service import ProcFs
+from services.proc.procfs.walk import Redirect
+
+__all__ = ["ProcDir", "ProcFile", "ProcFs", "Redirect"]

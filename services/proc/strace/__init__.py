@@ -10,6 +10,8 @@ is data: one `Signature` a call in `SIGNATURES`, tables of constants in `tables/
     line = render_line("openat", args, 3, ctx)            # both, aligned as strace aligns them
 
 Rules of use:
+- Where a process number stands before the line, it counts for the alignment: `before`, and
+  `render_exit`'s `column`, include it.
 - Render the entry when the call is made: parameters that the kernel reads are decoded then, and
   what an in-out parameter held is kept in the context. Render the exit with that context's
   `at_exit(result)`; `result` is RAX as a signed word, so -2 is ENOENT, and None is a call that
@@ -27,6 +29,7 @@ rings, group requests) are plainer than strace's.
 from .calls import SIGNATURES
 from .lines import (
     abandoned,
+    exit_line,
     exited_line,
     file_prefix,
     killed_line,
@@ -37,13 +40,39 @@ from .lines import (
     superseded_line,
     unfinished,
 )
-from .model import Args, Ctx, Decoder, Memory, NoMemory, ResultKind, Signature
+from .model import Args, Ctx, Decoder, Memory, NoMemory, ResultKind, Signature, six
 from .render import errno_text, render_entry, render_exit, render_line, unknown_name
 from .sets import parse_set
+from .signals import siginfo
+from .text import quote
 
 __all__ = [
-    "SIGNATURES", "Args", "Ctx", "Decoder", "Memory", "NoMemory", "ResultKind", "Signature",
-    "abandoned", "errno_text", "exited_line", "file_prefix", "killed_line", "parse_set",
-    "pid_prefix", "render_entry", "render_exit", "render_line", "resumed", "signal_line",
-    "stopped_line", "superseded_line", "unfinished", "unknown_name",
-]  # fmt: skip
+    "SIGNATURES",
+    "Args",
+    "Ctx",
+    "Decoder",
+    "Memory",
+    "NoMemory",
+    "ResultKind",
+    "Signature",
+    "abandoned",
+    "errno_text",
+    "exit_line",
+    "exited_line",
+    "file_prefix",
+    "killed_line",
+    "parse_set",
+    "pid_prefix",
+    "quote",
+    "render_entry",
+    "render_exit",
+    "render_line",
+    "resumed",
+    "siginfo",
+    "signal_line",
+    "six",
+    "stopped_line",
+    "superseded_line",
+    "unfinished",
+    "unknown_name",
+]

@@ -32,7 +32,6 @@ O_CREAT, O_TMPFILE = 0o100, 0o20000000
 AT_STATX_SYNC_TYPE = 0x6000
 STATX_TYPE_MODE, STATX_SIZE = 3, 0x200
 XATTR_SIZE_MAX = 65536
-DIRENT_LEAST = 19
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_PROPAGATION = 0x20, 0x1000, 0x2000, 0x1E0000
 
@@ -163,7 +162,7 @@ def _statfs(word: int, ctx: Ctx) -> str:
 STATFS = Out(_statfs)
 
 
-def _entries(word: int, ctx: Ctx) -> str:
+def _entries(word: int, header: int, ctx: Ctx) -> str:
     size = ctx.result or 0
     if ctx.failed or size > unsigned(ctx.args[2]):
         return address(word)
@@ -173,14 +172,14 @@ def _entries(word: int, ctx: Ctx) -> str:
     count = offset = 0
     comment, more = "", ""
     while offset < size:
-        if offset + DIRENT_LEAST > size:
+        if offset + header > size:
             more = "+"
             break
         length = int.from_bytes(content[offset + 16 : offset + 18], "little")
         count += 1
-        if length < DIRENT_LEAST:
-            comment = f" /* d_reclen {DIRENT_LEAST - length} bytes underflow */"
-            more = "+" if offset + DIRENT_LEAST < size else ""
+        if length < header:
+            comment = f" /* d_reclen {header - length} bytes underflow */"
+            more = "+" if offset + header < size else ""
             break
         if offset + length > size:
             comment = f" /* d_reclen {offset + length - size} bytes overflow */"
@@ -188,7 +187,9 @@ def _entries(word: int, ctx: Ctx) -> str:
     return f"{address(word)}{comment} /* {count}{more} entries */"
 
 
-DIRECTORY_ENTRIES = Out(_entries)
+OLD_ENTRIES = Out(lambda word, ctx: _entries(word, 18, ctx))
+DIRECTORY_ENTRIES = Out(lambda word, ctx: _entries(word, 19, ctx))
+"""Directory entries, summed up; they differ in the size of what stands before a name."""
 
 
 def _attribute(word: int, length: int, ctx: Ctx) -> str:

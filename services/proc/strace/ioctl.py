@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .buffers import INT_AT, UINT_AT, ULONG_AT, USHORT_AT, counted
+from .buffers import INT_AT, LONG_AT, UINT_AT, ULONG_AT, USHORT_AT, counted
 from .scalars import INT, ULONG
 from .sockaddr import sockaddr
 from .tables import terminal as t
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _WINSIZE = struct.Struct("<4H")
 _IFREQ_BYTES = 40
 SOCKET_COMMANDS = 0x89
+HARDWARE_BYTES = {1: 6, 768: 4, 772: 6}  # Ethernet, tunnels, the loopback
 _SIOCGIFCONF = 0x8912
 
 NONE = """
@@ -43,15 +44,16 @@ INT_FROM = """
     FIOSETOWN SIOCSPGRP RNDADDTOENTCNT SIOCSIFENCAP
 """
 INT_INTO = """
-    TIOCGPGRP TIOCOUTQ TIOCGSOFTCAR FIONREAD TIOCGETD TIOCGSID TIOCGEXCL BLKROGET BLKSSZGET
-    BLKIOMIN BLKIOOPT BLKALIGNOFF BLKPBSZGET BLKDISCARDZEROES BLKBSZGET FIOGETOWN SIOCGPGRP
-    SIOCATMARK RNDGETENTCNT SIOCOUTQNSD SIOCGIFENCAP
+    TIOCGPGRP TIOCOUTQ TIOCGSOFTCAR FIONREAD TIOCGETD TIOCGSID TIOCGEXCL TIOCGPTN TIOCGDEV BLKROGET
+    BLKSSZGET BLKALIGNOFF BLKBSZGET FIOGETOWN SIOCGPGRP SIOCATMARK RNDGETENTCNT SIOCOUTQNSD
+    SIOCGIFENCAP NS_GET_OWNER_UID
 """
-UINT_INTO = "TIOCGPTN TIOCGDEV NS_GET_OWNER_UID BLKGETZONESZ BLKGETNRZONES"
+UINT_INTO = "BLKIOMIN BLKIOOPT BLKPBSZGET BLKDISCARDZEROES BLKGETZONESZ BLKGETNRZONES"
 USHORT_INTO = "BLKSECTGET BLKROTATIONAL"
+LONG_INTO = "BLKRAGET BLKFRAGET"
 ULONG_INTO = """
-    BLKGETSIZE BLKRAGET BLKFRAGET BLKGETSIZE64 BLKGETDISKSEQ RTC_IRQP_READ RTC_EPOCH_READ
-    HDIO_GET_UNMASKINTR HDIO_GET_MULTCOUNT
+    BLKGETSIZE BLKGETSIZE64 BLKGETDISKSEQ RTC_IRQP_READ RTC_EPOCH_READ HDIO_GET_UNMASKINTR
+    HDIO_GET_MULTCOUNT
 """
 INTERFACE_ADDRESSES = {
     "ADDR": "ifr_addr", "DSTADDR": "ifr_dstaddr", "BRDADDR": "ifr_broadaddr",
@@ -126,7 +128,7 @@ def _interface(command: str, raw: bytes, ctx: Ctx) -> str:
         member = "ifr_newname" if subject == "NAME" else "ifr_slave"
         return f"{member}={quote_field(raw[16:32])}"
     kind = int.from_bytes(raw[16:18], "little")
-    octets = raw[18:24] if kind in (1, 772) else raw[18:32]
+    octets = raw[18 : 18 + HARDWARE_BYTES.get(kind, 14)]
     colons = ":".join([f"{octet:02x}" for octet in octets])
     return f"ifr_hwaddr={{sa_family={HARDWARE_TYPES.value(kind)}, sa_data={colons}}}"
 
@@ -180,7 +182,8 @@ def _interfaces(word: int, ctx: Ctx) -> str:
 
     shown = address(base)
     if base and not ctx.failed:
-        shown = array(base, max(size, 0) // _IFREQ_BYTES, _IFREQ_BYTES, element, ctx)
+        count = unsigned(size) // _IFREQ_BYTES
+        shown = array(base, count, _IFREQ_BYTES, element, ctx)
     return members(ifc_len=length, ifc_buf=shown)
 
 
@@ -218,6 +221,7 @@ def _kinds() -> tuple[dict[int, Format], set[int]]:
         (INT_INTO, INT_AT, True),
         (UINT_INTO, UINT_AT, True),
         (USHORT_INTO, USHORT_AT, True),
+        (LONG_INTO, LONG_AT, True),
         (ULONG_INTO, ULONG_AT, True),
         ("TCGETS TCGETS2 TIOCGLCKTRMIOS", termios, True),
         ("TCSETS TCSETSW TCSETSF TCSETS2 TCSETSW2 TCSETSF2 TIOCSLCKTRMIOS", termios, False),

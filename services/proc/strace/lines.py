@@ -7,21 +7,24 @@ traced family of processes starts with the process's number, in one of two ways.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from .render import RESULT_COLUMN, render_entry, render_exit, signature_of
 from .scalars import signal_name
-from .signals import siginfo
+from .signals import SIGINFO_BYTES, siginfo
 
 if TYPE_CHECKING:
     from .model import Args, Ctx
 
 UNFINISHED = " <unfinished ...>"
+_SIGINFO_HEAD = struct.Struct("<iii4x")
 
 
-def signal_line(raw: bytes) -> str:
-    """Write the delivery of a signal, from its siginfo_t (128 bytes)."""
-    return f"--- {signal_name(int.from_bytes(raw[:4], 'little'))} {siginfo(raw)} ---"
+def signal_line(signo: int, code: int = 0, errno: int = 0, fields: bytes = b"") -> str:
+    """Write the delivery of a signal; `fields` is its siginfo_t from byte 16 on."""
+    raw = _SIGINFO_HEAD.pack(signo, errno, code) + fields
+    return f"--- {signal_name(signo)} {siginfo(raw.ljust(SIGINFO_BYTES, bytes(1)))} ---"
 
 
 def stopped_line(signo: int) -> str:
@@ -37,6 +40,12 @@ def exited_line(status: int) -> str:
 def killed_line(signo: int, dumped: bool = False) -> str:
     """Write the end of a process that a signal killed."""
     return f"+++ killed by {signal_name(signo)}{' (core dumped)' if dumped else ''} +++"
+
+
+def exit_line(status: int) -> str:
+    """Write the end of a process from its wait status, as wait4 gives it."""
+    signo = status & 0x7F
+    return killed_line(signo, bool(status & 0x80)) if signo else exited_line(status >> 8)
 
 
 def superseded_line(pid: int) -> str:

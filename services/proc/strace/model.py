@@ -14,7 +14,7 @@ Rules of use:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -25,6 +25,12 @@ NO_ARGS = (0, 0, 0, 0, 0, 0)
 
 Args = tuple[int, int, int, int, int, int]
 Phase = Literal["enter", "exit"]
+
+
+def six(words: Iterable[int]) -> Args:
+    """Give up to six raw words as a call's arguments, zeros for those that are missing."""
+    padded = [*(word & WORD for word in words), *NO_ARGS]
+    return (padded[0], padded[1], padded[2], padded[3], padded[4], padded[5])
 
 
 class Memory(Protocol):

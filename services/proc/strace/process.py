@@ -182,7 +182,7 @@ def _sched_attr(raw: bytes, size: int, keeps: bool) -> str:
         raw.ljust(_SCHED_ATTR.size, b"\0")
     )
     fields = {"size": str(size)}
-    if not (keeps and bits & _KEPT_POLICY):
+    if not (keeps and bits & _KEPT_POLICY) or policy >> 31:
         fields["sched_policy"] = t.SCHED_POLICIES.value(policy)
     fields["sched_flags"] = t.SCHED_FLAGS.flags(bits)
     if not (keeps and bits & SCHED_FLAG_KEEP_PARAMS):
@@ -215,7 +215,7 @@ def SCHED_ATTR(word: int, ctx: Ctx) -> str:
 
 def _got_sched_attr(word: int, ctx: Ctx) -> str:
     given = unsigned(ctx.args[2])
-    raw = ctx.fetch(word, min(max(given, 4), _SCHED_ATTR.size))
+    raw = ctx.fetch(word, min(max(given, 4), _SCHED_ATTR.size)) if given else None
     if raw is None:
         return address(word)
     size = int.from_bytes(raw[:4], "little")

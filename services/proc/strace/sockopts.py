@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from .buffers import counted
+from .buffers import counted, numbers
 from .model import Out
 from .prctl import FPROG
 from .sockaddr import inet6_text, inet_addr, interface_index
@@ -26,6 +26,7 @@ SO_ERROR, SO_LINGER, SO_PEERCRED, SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF = 4
 IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 35, 36
 IPV6_MEMBERSHIPS = (20, 21, 27, 28)
 PACKET_MEMBERSHIPS = (1, 2)
+NETLINK_LIST_MEMBERSHIPS = 9
 
 _NAMES: dict[int, Table] = {
     SOL_IP: t.IP_OPTIONS, SOL_SOCKET: t.SOCKET_OPTIONS, SOL_TCP: t.TCP_OPTIONS,
@@ -55,11 +56,9 @@ def OPTION(word: int, ctx: Ctx) -> str:
 
 
 def GOT_OPTION(word: int, ctx: Ctx) -> str:
-    """Write the option that getsockopt gets; SO_ATTACH_FILTER is SO_GET_FILTER then."""
+    """Write the option that getsockopt gets; some have another name when they are set."""
     level, option = unsigned(ctx.args[1]), unsigned(word)
-    if (level, option) == (SOL_SOCKET, SO_ATTACH_FILTER):
-        return "SO_GET_FILTER"
-    return _name(option, level)
+    return t.GOT_OPTIONS.get((level, option)) or _name(option, level)
 
 
 def _int(raw: bytes) -> int:
@@ -102,7 +101,7 @@ def _membership6(word: int, length: int, ctx: Ctx) -> str:
 
 
 def _packet_membership(word: int, length: int, ctx: Ctx) -> str:
-    raw = ctx.fetch(word, 16) if length >= 16 else None
+    raw = ctx.fetch(word, 16) if length == 16 else None
     if raw is None:
         return address(word)
     index, kind, size = struct.unpack_from("<iHH", raw)
@@ -168,7 +167,7 @@ def _got_value(word: int, ctx: Ctx) -> str:
         if option in _INTS or option == SO_ERROR:
             return _got_int(word, length, ctx, is_errno=option == SO_ERROR)
     if level == SOL_NETLINK:
-        return _at_least_int(word, 4, ctx)
+        return _got_netlink(option, word, length, ctx)
     return _int_or_bytes(word, length, ctx)
 
 
@@ -181,6 +180,12 @@ def _got_int(word: int, length: int, ctx: Ctx, is_errno: bool) -> str:
     number = _int(raw)
     named = is_errno and number in ERRNOS
     return f"[{ERRNOS[number][0] if named else number}]"
+
+
+def _got_netlink(option: int, word: int, length: int, ctx: Ctx) -> str:
+    if option == NETLINK_LIST_MEMBERSHIPS:
+        return numbers(length // 4, word, ctx, is_signed=False)
+    return _at_least_int(word, 4, ctx)
 
 
 GOT_VALUE = Out(_got_value)

@@ -13,11 +13,12 @@ from errno import EAGAIN, EIO, ENOSPC, ENOTTY
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.fs.api import At, Cred, MakeNode, Opened, Release, Resolve, RootNode, SetAttr, Unlink
+from services.fs.api import Cred, MakeNode, Opened, Release, Resolve, SetAttr, Unlink
 from services.proc.abi import O_NONBLOCK, O_RDWR, POLLHUP, S_IFCHR
 from services.proc.descriptors import drop
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.files.device import DeviceFile
+from services.proc.files.root import root_at
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.tty.file import TerminalFile
 from services.proc.tty.ioctls import COMMANDS, Serve, get_int, put_int
@@ -168,17 +169,8 @@ class MasterFile(TerminalFile):
 # The names in /dev/pts --------------------------------------------------------------------------
 
 
-async def _root(kernel: Kernel) -> At:
-    """The root of all names, whatever root the caller has; one reference for good."""
-    at: At | None = kernel.extra.get("tty_root")
-    if at is None:
-        node = await kernel.fs.call(RootNode())
-        at = kernel.extra["tty_root"] = At(node, node)
-    return at
-
-
 async def _resolve(pty: Pty) -> int:
-    found = await pty.kernel.fs.call(Resolve(await _root(pty.kernel), pty.name, ROOT))
+    found = await pty.kernel.fs.call(Resolve(await root_at(pty.kernel), pty.name, ROOT))
     if type(found) is not Opened:
         raise PosixError(EIO)
     return found.node
@@ -187,7 +179,7 @@ async def _resolve(pty: Pty) -> int:
 async def make_name(pty: Pty, owner: Cred) -> None:
     """The slave's device node."""
     fs = pty.kernel.fs
-    await fs.call(MakeNode(await _root(pty.kernel), pty.name, SLAVE_MODE, pty.rdev, ROOT))
+    await fs.call(MakeNode(await root_at(pty.kernel), pty.name, SLAVE_MODE, pty.rdev, ROOT))
     node = await _resolve(pty)
     try:
         await fs.call(SetAttr(node, ROOT, uid=owner.uid, gid=TTY_GID))
@@ -198,7 +190,7 @@ async def make_name(pty: Pty, owner: Cred) -> None:
 async def remove_name(pty: Pty) -> None:
     """The master is closed."""
     with contextlib.suppress(PosixError):  # the program was quicker
-        await pty.kernel.fs.call(Unlink(await _root(pty.kernel), pty.name, False, ROOT))
+        await pty.kernel.fs.call(Unlink(await root_at(pty.kernel), pty.name, False, ROOT))
 
 
 async def open_ptmx(thread: Thread, node: int, flags: int) -> MasterFile:

@@ -26,7 +26,7 @@ COMMANDS = (
     script(
         "tar-gzip",
         TREE
-        + "tar czf t.gz d; tar tzf t.gz | sort; tar xzf t.gz -O d/words.txt | head -n1; tar xzf missing.gz; echo $?",
+        + "tar czf t.gz d; tar tzf t.gz | sort; tar xzf t.gz -O d/poem.txt | head -n1; tar xzf missing.gz; echo $?",
         "gzip",
     ),
     script("tar-xz", TREE + "tar cJf t.xz d; rm -r d; tar xJf t.xz; ls d d/e", "xz"),

@@ -179,7 +179,7 @@ COMMANDS = (
     ),
     script(
         "make-compile",
-        "for i in 1 2 3; do echo \"int f$i(void) { return $i; }\" > f$i.c; done; printf 'int f1(void), f2(void), f3(void);\\nint main(void) { return f1() + f2() * f3(); }\\n' > main.c; printf 'p: main.o f1.o f2.o f3.o ; cc -o $@ $^\\n' > Makefile; make -s -j2 && ./p; echo $?; touch -d 2030-01-01 f2.c; make -n p | grep -c f2",
+        "for i in 1 2 3; do echo \"int f$i(void) { return $i; }\" > f$i.c; done; printf 'int f1(void), f2(void), f3(void);\\nint main(void) { return f1() + f2() * f3(); }\\n' > main.c; printf 'p: main.o f1.o f2.o f3.o ; cc -o $@ $^\\n' > Makefile; make -s -j2 && ./p; echo $?; touch -d 2020-01-01 *; touch -d 2020-01-02 f2.c; make -n p | grep -c f2",
         "make",
         "cc",
         slow=True,

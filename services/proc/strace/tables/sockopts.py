@@ -113,3 +113,16 @@ NETLINK_OPTIONS = Table(
 )
 
 TLS_OPTIONS = Table("TLS_???", "TLS_TX=1 TLS_RX=2")
+
+GOT_OPTIONS = {
+    (1, 26): "SO_GET_FILTER",
+    (0, 0x40): "IPT_SO_GET_INFO",
+    (0, 0x41): "IPT_SO_GET_ENTRIES",
+    (0, 0x42): "IPT_SO_GET_REVISION_MATCH",
+    (0, 0x43): "IPT_SO_GET_REVISION_TARGET",
+    (41, 0x40): "IP6T_SO_GET_INFO",
+    (41, 0x41): "IP6T_SO_GET_ENTRIES",
+    (41, 0x44): "IP6T_SO_GET_REVISION_MATCH",
+    (41, 0x45): "IP6T_SO_GET_REVISION_TARGET",
+}
+"""Options whose names differ when they are asked for: by level and number."""

@@ -20,7 +20,7 @@ OUTPUT_MODES = Table(
 DELAYS = (
     Table("", "NL0=0 NL1=0x100"),
     Table("", "CR0=0 CR1=0x200 CR2=0x400 CR3=0x600"),
-    Table("", "TAB0=0 TAB1=0x800 TAB2=0x1000 TAB3=0x1800"),
+    Table("", "TAB0=0 TAB1=0x800 TAB2=0x1000 XTABS=0x1800"),
     Table("", "BS0=0 BS1=0x2000"),
     Table("", "VT0=0 VT1=0x4000"),
     Table("", "FF0=0 FF1=0x8000"),

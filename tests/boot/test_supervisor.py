@@ -1,0 +1,187 @@
+"""Does everything that was started stop, in order, in time, and without leaving a task behind?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from boot.supervisor import ServiceFailed, supervise
+from boot.topology import Restart, ServiceSpec, Topology
+from bus.core import Bus
+from bus.errors import ServiceUnavailable
+from bus.message import Request, request
+from bus.ring import Lifecycle
+from tests.boot.stubs import StubService
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+TOPOLOGY = Topology(
+    (
+        ServiceSpec("low", 0, restart=Restart(shutdown_s=2)),
+        ServiceSpec("high", 1, frozenset({"low"}), restart=Restart(shutdown_s=2)),
+    )
+)
+
+
+@request("low")
+class Ask(Request[int]):
+    """Answered with 1, or with an accident."""
+
+    accident: bool = False
+
+
+class Low(StubService):
+    def __init__(self) -> None:
+        super().__init__("low", [])
+        self.handlers = {Ask: self.ask}
+
+    async def ask(self, call: Ask) -> int:
+        if call.accident:
+            raise RuntimeError("an accident")
+        return 1
+
+
+def new_bus() -> Bus:
+    return Bus(TOPOLOGY.ranks, TOPOLOGY.peers)
+
+
+def never(names: list[str]) -> None:
+    raise AssertionError(f"stuck: {names}")
+
+
+async def test_a_service_is_served_between_start_and_stop() -> None:
+    bus = new_bus()
+    port = bus.port("high", "low")
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", Low)
+        assert await port.call(Ask()) == 1
+    with pytest.raises(ServiceUnavailable):
+        await port.call(Ask())
+    events = [event for _, event in bus.rings["low"].snapshot()]
+    assert events == [Lifecycle("started", 1), Lifecycle("stopped", 1)]
+
+
+async def test_a_handlers_bug_leaves_an_epitaph_and_the_service_goes_on() -> None:
+    bus = new_bus()
+    port = bus.port("high", "low")
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", Low)
+        with pytest.raises(ServiceUnavailable):
+            await port.call(Ask(accident=True))
+        assert await port.call(Ask()) == 1
+    (epitaph,) = supervisor.epitaphs
+    assert (epitaph.service, epitaph.generation) == ("low", 1)
+    assert "an accident" in epitaph.crash.error
+    assert [type(event).__name__ for _, event in epitaph.history] == ["Lifecycle", "Crashed"]
+
+
+class BreaksAtOnce(StubService):
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        raise RuntimeError("cannot even start")
+
+
+async def test_a_service_that_cannot_start_fails_the_block() -> None:
+    with pytest.raises(ServiceFailed, match="cannot even start"):
+        async with supervise(new_bus(), TOPOLOGY, never) as supervisor:
+            await supervisor.start("low", lambda: BreaksAtOnce("low", []))
+
+
+class Prepares(StubService):
+    async def start(self) -> None:
+        self.journal.append(f"start {self.name}")
+        self.handlers = {}
+
+
+async def test_a_service_prepares_before_it_runs() -> None:
+    journal: list[str] = []
+    async with supervise(new_bus(), TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", lambda: Prepares("low", journal))
+    assert journal == [f"{what} low" for what in ("build", "start", "run", "stop", "end", "close")]
+
+
+async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+    journal: list[str] = []
+
+    async def divide() -> None:
+        _ = 1 / 0
+
+    async def block() -> None:
+        async with supervise(new_bus(), TOPOLOGY, never) as supervisor:
+            await supervisor.start("low", lambda: StubService("low", journal))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(divide)
+                await trio.sleep_forever()
+
+    with pytest.raises(ZeroDivisionError):
+        await block()
+    assert journal[-1] == "close low"
+
+
+class Clumsy(StubService):
+    """Fails in every hook of its end."""
+
+    async def stop(self) -> None:
+        raise OSError("cannot flush")
+
+    def close(self) -> None:
+        raise OSError("cannot close")
+
+
+async def test_failures_of_the_end_are_recorded_and_stop_nobody_else() -> None:
+    journal: list[str] = []
+    async with supervise(new_bus(), TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", lambda: StubService("low", journal))
+        await supervisor.start("high", lambda: Clumsy("high", journal))
+    assert [epitaph.crash.where for epitaph in supervisor.epitaphs] == ["stop", "close"]
+    assert journal[-3:] == ["stop low", "end low", "close low"]
+
+
+class Deaf(StubService):
+    """Ignores its cancellation until `release`; its flush never ends either."""
+
+    release: Any
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        with trio.CancelScope(shield=True):
+            await self.release.wait()
+
+    async def stop(self) -> None:
+        await trio.sleep_forever()
+
+
+async def test_a_service_that_will_not_stop_is_named_when_its_time_is_up(
+    autojump_clock: MockClock,
+) -> None:
+    journal: list[str] = []
+    deaf = Deaf("high", journal)
+    deaf.release = trio.Event()
+    stuck: list[str] = []
+
+    def on_stuck(names: list[str]) -> None:
+        stuck.extend(names)
+        deaf.release.set()
+
+    async with supervise(new_bus(), TOPOLOGY, on_stuck) as supervisor:
+        await supervisor.start("low", lambda: StubService("low", journal))
+        await supervisor.start("high", lambda: deaf)
+        began = trio.current_time()
+    assert stuck == ["high"]
+    assert trio.current_time() - began == pytest.approx(4)
+    assert journal[-1] == "close low"  # the others were stopped all the same
+
+
+async def test_cancelling_the_block_stops_everything_in_order() -> None:
+    journal: list[str] = []
+    with trio.CancelScope() as scope:
+        async with supervise(new_bus(), TOPOLOGY, never) as supervisor:
+            for name in ("low", "high"):
+                await supervisor.start(name, lambda name=name: StubService(name, journal))  # type: ignore[misc]
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    ends = ("stop", "end", "close")
+    assert journal[-6:] == [f"{what} {name}" for name in ("high", "low") for what in ends]
