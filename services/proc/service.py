@@ -8,7 +8,7 @@ first process of a container ends.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
 
@@ -26,6 +26,8 @@ from services.proc.procfs import ProcFs
 from services.proc.signals import send
 from services.proc.space import AddressSpace
 from services.proc.task import Credentials, Directories, Process, Thread
+from services.proc.strace import parse_set
+from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
 
@@ -50,6 +52,7 @@ class ProcService:
         self.kernel = Kernel(bus, ram, core, admission)
         self.kernel.log = lambda text: print(text, file=sys.stderr, flush=True)
         self.config = config
+        self.tracer: Tracer | None = None
         self.gate = Gate(self.kernel, table.build())
         self.kernel.extra["gate"] = self.gate
         self.kernel.extra["procfs"] = ProcFs(self.kernel)
@@ -89,6 +92,7 @@ class ProcService:
     ) -> int:
         """Run the first program to its end; its wait(2) status. PosixError: it cannot be run."""
         kernel = self.kernel
+        trace = self._open_trace()
         kernel.boot_realtime_ns = await kernel.clock.call(Now(REALTIME))
         ticker = Ticker(kernel.core, SLICE_S)  # type: ignore[arg-type]
         ticker.start()
@@ -108,7 +112,21 @@ class ProcService:
         finally:
             ticker.stop()
             kernel.nursery = None
+            if trace is not None:
+                trace.close()
         return status
+
+    def _open_trace(self) -> TextIO | None:
+        """Attach the tracer where the configuration asks for one; the file to be closed."""
+        wanted = getattr(self.config, "trace", None)
+        if wanted is None:
+            return None
+        name = self.config.trace_file
+        output = open(name, "w") if name else None
+        target = output or sys.stderr
+        self.tracer = Tracer(self.kernel, parse_set(wanted or "all"), target.write)
+        self.tracer.attach()
+        return output
 
     async def _start(
         self, argv: list[bytes], env: list[bytes], cwd: bytes, ids: Credentials
@@ -204,6 +222,8 @@ class ProcService:
         context = kernel.core.new_context(loaded.space.root_paddr)
         kernel.core.poke(context, cpu.RSP, loaded.sp)
         kernel.core.poke(context, cpu.RIP, loaded.entry)
+        if self.tracer is not None:
+            self.tracer.first_exec(process, argv, path, len(env))
         lifecycle.start_thread(kernel, Thread(kernel, process, process.pid, context))
 
     async def _wait_for_main(self, main: Process) -> int:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from services.proc import strace
 from services.proc.abi import s64
+from services.proc.numbers import NAMES
+from services.proc.strace.text import quote
+from services.proc.signals.deliver import pack_info
 from services.proc.signals.core import RESTART_NEVER, RESTART_SYS
 from services.vm.api import ACCESS_READ, PageMiss
 
@@ -71,8 +74,8 @@ class Tracer:
 
     def first_exec(self, process: Process, argv: list[bytes], path: bytes, variables: int) -> None:
         """The exec that the kernel did itself, for the first program."""
-        shown = ", ".join(strace.quote(word) for word in argv)
-        line = f"execve({strace.quote(path)}, [{shown}], {process.env_range[0]:#x} "
+        shown = ", ".join(quote(word) for word in argv)
+        line = f"execve({quote(path)}, [{shown}], {process.env_range[0]:#x} "
         line += f"/* {variables} var{'s' if variables != 1 else ''} */"
         self._write(f"{line}) = 0\n")
 
@@ -80,7 +83,7 @@ class Tracer:
 
     def _prefix(self, tid: int) -> str:
         """strace -f names the pid once there is more than one."""
-        return f"[pid {tid:5}] " if len(self._kernel.threads) > 1 else ""
+        return strace.pid_prefix(tid) if len(self._kernel.threads) > 1 else ""
 
     def _begin(self, thread: Thread, name: str, text: str) -> None:
         self._interrupt()
@@ -124,7 +127,7 @@ class Tracer:
         if not self._wanted(call.name):
             result: int | None = await gate.perform(thread, call, arguments)
             return result
-        args = strace.six(arguments)
+        args = _six(arguments)
         saved: dict[str, object] = {}
 
         def enter(reader: _Reader) -> str:
@@ -146,22 +149,29 @@ class Tracer:
         return result
 
     def _unknown(self, thread: Thread, number: int, arguments: tuple[int, ...]) -> None:
-        name = strace.unknown_name(number)
+        name = NAMES.get(number) or strace.unknown_name(number)
         if self._wanted(name):
-            ctx = strace.Ctx(args=strace.six(arguments))
+            ctx = strace.Ctx(args=_six(arguments))
             line = strace.render_line(name, ctx.args, -38, ctx)
             self._line(thread.tid, line)
 
     def _signal(self, thread: Thread, info: SigInfo) -> None:
         if info.signal != 9:
-            self._line(
-                thread.tid, strace.signal_line(info.signal, info.code, info.errno, info.fields)
-            )
+            self._line(thread.tid, strace.signal_line(pack_info(info)))
 
     def _exit(self, process: Process) -> None:
         self._interrupt()
         status = process.exit_status
-        self._write(f"{self._prefix(process.pid)}{strace.exit_line(status)}\n")
+        if status & 0x7F:
+            text = strace.killed_line(status & 0x7F, bool(status & 0x80))
+        else:
+            text = strace.exited_line(status >> 8)
+        self._write(f"{self._prefix(process.pid)}{text}\n")
+
+
+def _six(arguments: tuple[int, ...]) -> strace.Args:
+    a, b, c, d, e, f = arguments
+    return a, b, c, d, e, f
 
 
 def _shown(thread: Thread, call: Call, result: int | None) -> int | None:

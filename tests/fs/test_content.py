@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from errno import EFBIG, EINVAL, EISDIR, ENOMEM, ENOSPC, ENXIO, EPERM, ETXTBSY
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES
 from services.fs import api
 from services.fs.api import APPEND, Written
 from services.fs.service import MountSpec
 from tests.fs.machine import SECOND_NS, USER, Machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 O_RDWR_CREAT = os.O_RDWR | os.O_CREAT
 

@@ -63,10 +63,10 @@ async def test_forty_links_are_followed_and_no_more(memory: Machine) -> None:
     m = memory
     await m.put(b"/link0", b"")
     for i in range(41):
-        await m.call(api.Symlink(m.at, b"link%d" % i, b"/link%d" % (i + 1), m.cred))
+        await m.call(api.Symlink(m.at, b"/link%d" % (i + 1), b"link%d" % i, m.cred))
     assert await m.errno(api.Stat(m.at, b"/link40", m.cred)) == 0
     assert await m.errno(api.Stat(m.at, b"/link41", m.cred)) == ELOOP
-    await m.call(api.Symlink(m.at, b"self", b"/self", m.cred))
+    await m.call(api.Symlink(m.at, b"/self", b"self", m.cred))
     assert await m.errno(api.Stat(m.at, b"/self", m.cred)) == ELOOP
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EBADF, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE
+from errno import EBADF, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE, EXDEV
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -51,10 +51,10 @@ def directories_of(t: Thread) -> Directories:
     return directories
 
 
-def refuse_foreign(reply: object) -> None:
-    """Nothing can be made or removed in /proc."""
+def refuse_foreign(t: Thread, reply: object, change: str = "make") -> None:
+    """Nothing can be made or removed in /proc; `change` is make, unlink, rmdir or rename."""
     if type(reply) is Foreign:
-        raise PosixError(EPERM if reply.rest else EACCES)
+        t.kernel.extra["procfs"].refuse(t, reply, change)
 
 
 async def resolve_node(t: Thread, at: At, path: bytes, follow: bool = True) -> Opened | Foreign:
@@ -68,7 +68,7 @@ async def _make_directory(t: Thread, dirfd: int, path: int, mode: int) -> int:
     mode = mode & 0o1777 & ~directories_of(t).umask
     cred = t.process.credentials.cred
     at = paths.base(t, dirfd, name)
-    refuse_foreign(await paths.walk(t, at, name, lambda at, p: MakeDir(at, p, mode, cred)))
+    refuse_foreign(t, await paths.walk(t, at, name, lambda at, p: MakeDir(at, p, mode, cred)))
     return 0
 
 
@@ -94,7 +94,7 @@ async def _make_node(t: Thread, dirfd: int, path: int, mode: int, rdev: int) -> 
         raise PosixError(EPERM)
     mode = kind | mode & 0o7777 & ~directories_of(t).umask
     at = paths.base(t, dirfd, name)
-    refuse_foreign(await paths.walk(t, at, name, lambda at, p: MakeNode(at, p, mode, rdev, cred)))
+    refuse_foreign(t, await paths.walk(t, at, name, lambda at, p: MakeNode(at, p, mode, rdev, cred)))
     return 0
 
 
@@ -114,7 +114,9 @@ async def _unlink(t: Thread, dirfd: int, path: int, directory: bool) -> int:
     name = await paths.path_at(t, path)
     cred = t.process.credentials.cred
     at = paths.base(t, dirfd, name)
-    refuse_foreign(await paths.walk(t, at, name, lambda at, p: Unlink(at, p, directory, cred)))
+    change = "rmdir" if directory else "unlink"
+    reply = await paths.walk(t, at, name, lambda at, p: Unlink(at, p, directory, cred))
+    refuse_foreign(t, reply, change)
     return 0
 
 
@@ -147,7 +149,7 @@ async def _rename(
     old_at, old_name = paths.settle(paths.base(t, olddirfd, old_name), old_name)
     new_at, new_name = paths.settle(paths.base(t, newdirfd, new_name), new_name)
     request = Rename(old_at, old_name, new_at, new_name, flags, t.process.credentials.cred)
-    refuse_foreign(await t.kernel.fs.call(request))
+    refuse_foreign(t, await t.kernel.fs.call(request), "rename")
     return 0
 
 
@@ -181,7 +183,10 @@ async def _link(t: Thread, olddirfd: int, old: int, newdirfd: int, new: int, fla
         at = paths.base(t, olddirfd, old_name)
         found = await resolve_node(t, at, old_name, bool(flags & AT_SYMLINK_FOLLOW))
         if type(found) is Foreign:
-            found = await t.kernel.extra["procfs"].resolve(t.process, found)
+            follow = bool(flags & AT_SYMLINK_FOLLOW)
+            found = await t.kernel.extra["procfs"].resolve(
+                t.process, found, follow, otherwise=EXDEV
+            )
         assert type(found) is Opened
         node = found.node
     else:
@@ -189,7 +194,7 @@ async def _link(t: Thread, olddirfd: int, old: int, newdirfd: int, new: int, fla
     try:
         target = paths.base(t, newdirfd, new_name)
         refuse_foreign(
-            await paths.walk(t, target, new_name, lambda at, p: Link(node, at, p, cred))
+            t, await paths.walk(t, target, new_name, lambda at, p: Link(node, at, p, cred))
         )
     finally:
         await t.kernel.fs.call(Release(node))
@@ -224,7 +229,7 @@ async def _symlink(t: Thread, target: int, dirfd: int, path: int) -> int:
     text, name = await paths.path_at(t, target), await paths.path_at(t, path)
     cred = t.process.credentials.cred
     at = paths.base(t, dirfd, name)
-    refuse_foreign(await paths.walk(t, at, name, lambda at, p: Symlink(at, p, text, cred)))
+    refuse_foreign(t, await paths.walk(t, at, name, lambda at, p: Symlink(at, p, text, cred)))
     return 0
 
 
@@ -304,7 +309,7 @@ async def sys_chroot(t: Thread, path: int) -> int:
     """chroot(2): root only."""
     name = await paths.path_at(t, path)
     reply = await _search(t, name)
-    refuse_foreign(reply)
+    refuse_foreign(t, reply)
     assert type(reply) is Opened
     if t.process.credentials.euid:
         await t.kernel.fs.call(Release(reply.node))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.drivers.entropy.api import Draw
 from services.fs.api import Attr, PathOf, Release, StatNode
+from services.proc.abi import O_LARGEFILE
 from services.proc.descriptors import OpenFile
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ async def open_device(thread: Thread, mode: int, rdev: int, node: int, flags: in
     ENXIO where no driver serves it; what the terminals answer is in `tty.open`.
     """
     number = os.major(rdev), os.minor(rdev)
+    flags |= O_LARGEFILE
     make = MEMORY_DEVICES.get(number)
     if make is not None:
         return make(thread.kernel, node, flags)

@@ -6,7 +6,7 @@ read as a link or entered here. Nothing can be made, removed or renamed.
 
 from __future__ import annotations
 
-from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EROFS
+from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING, NoReturn
 
 from bus.errors import PosixError
@@ -17,6 +17,7 @@ from services.proc.abi import (
     O_CREAT,
     O_DIRECTORY,
     O_EXCL,
+    O_LARGEFILE,
     O_NOFOLLOW,
     O_PATH,
     O_TMPFILE,
@@ -113,7 +114,7 @@ class ProcFs:
             raise PosixError(EEXIST)
         if isinstance(found, Arrived):
             return await reopen(thread, found.target, flags)
-        kept = flags & KEPT_FLAGS
+        kept = flags & KEPT_FLAGS | O_LARGEFILE
         if flags & O_DIRECTORY and not isinstance(found.entry, Folder):
             raise PosixError(ENOTDIR)
         if isinstance(found.entry, Folder):
@@ -242,13 +243,14 @@ class ProcFs:
         directories.cwd_foreign = within
         await self.kernel.fs.call(Release(old))
 
-    def refuse(self, thread: Thread, foreign: Foreign, making: bool) -> NoReturn:
-        """A change to the tree: the errno that Linux has for it (`making`: a new name)."""
+    def refuse(self, thread: Thread, foreign: Foreign, change: str) -> NoReturn:
+        """A change to the tree (make, unlink, rmdir, rename): the errno that Linux has for it."""
         found = self._arrive(Reader(thread.process, thread), foreign, follow=False)
-        if making:
+        if change == "make":
             raise PosixError(EEXIST)
-        assert isinstance(found, Spot)
-        raise PosixError(EROFS if found.parent is None else EPERM)
+        if change == "rmdir" and isinstance(found, Spot) and not isinstance(found.entry, Folder):
+            raise PosixError(ENOTDIR)
+        raise PosixError(EPERM)
 
     # What entries look like ---------------------------------------------------------------------
 

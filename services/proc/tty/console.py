@@ -18,7 +18,7 @@ import trio
 from bus.errors import PosixError, ServiceUnavailable
 from services.drivers.console.api import DescribeStream, ReadStream, WaitResize, WriteStream
 from services.fs.api import Cred, Opened, Release, Resolve, SetAttr
-from services.proc.abi import O_RDONLY, O_RDWR, O_WRONLY
+from services.proc.abi import O_LARGEFILE, O_RDONLY, O_RDWR, O_WRONLY
 from services.proc.files.root import root_at
 from services.proc.files.stream import StreamFile
 from services.proc.park import Interrupted
@@ -189,4 +189,4 @@ async def _open_console(kernel: Kernel, process: Process, terminals: list[int]) 
     kernel.terminals[RDEV] = console
     jobs.take(process, console)
     console.start()
-    return TerminalFile(kernel, found.node, O_RDWR, console)
+    return TerminalFile(kernel, found.node, O_RDWR | O_LARGEFILE, console)
