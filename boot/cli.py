@@ -61,15 +61,13 @@ def _run(words: Sequence[str], parser: argparse.ArgumentParser) -> int:
     try:
         return trio.run(lambda: run_kernel(config, on_epitaph=_say_epitaph))
     except PosixError as error:
-        reason = getattr(error, "reason", "") or os.strerror(error.errno)
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        where = "" if config.root == "/" else f" under {config.root}"
         reason = getattr(error, "reason", None)
-        if reason is not None:
-            _say("error", f"cannot run {config.argv[0]!r}{where}: {reason}")
-            return EXIT_NOT_FOUND if missing else EXIT_CANNOT_RUN
-        cure = "is it there, as the guest sees it?" if missing else "is it an x86-64 Linux program?"
-        _say("error", f"cannot run {config.argv[0]!r}{where}: {reason} ({cure})")
+        if reason is None:
+            cure = "is it there, as the guest sees it?" if missing else "is it an x86-64 program?"
+            reason = f"{os.strerror(error.errno)} ({cure})"
+        where = "" if config.root == "/" else f" under {config.root}"
+        _say("error", f"cannot run {config.argv[0]!r}{where}: {reason}")
         return EXIT_NOT_FOUND if missing else EXIT_CANNOT_RUN
     except ServiceFailed as error:
         _say("error", f"{error} (a bug in the kernel; HARDTACK_DEBUG=1 shows where)")

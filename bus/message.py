@@ -26,7 +26,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 

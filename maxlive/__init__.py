@@ -1,0 +1,1 @@
+"""Bounds on what each system call may allocate: not there yet."""

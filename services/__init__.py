@@ -1,0 +1,1 @@
+"""The kernel's services; each is reached through its api alone."""

@@ -60,6 +60,40 @@ static uint64_t branches(void)
     return taken;
 }
 
+/* Calls, jumps and stores that would show if a stretch of code ran twice, or not at all. */
+static uint64_t counted;
+
+__attribute__((noinline)) static uint64_t descend(int depth, uint64_t path)
+{
+    counted = counted * 31 + (uint64_t)depth;
+    if (depth == 0)
+        return path;
+    if (path & 1)
+        return descend(depth - 1, path * 3 + 1) + counted;
+    return descend(depth - 1, path / 2) ^ descend(depth - 1, path + 5);
+}
+
+static uint64_t places(void)
+{
+    counted = 0;
+    return descend(14, 27) + counted;
+}
+
+/* A long block of stores, none of which may be made twice. */
+static uint64_t stores(void)
+{
+    static uint64_t cells[4];
+    uint64_t in_register = 0;
+
+    memset(cells, 0, sizeof cells);
+    for (int i = 0; i < STEPS; i++)
+        __asm__ volatile("incq (%1); inc %0; incq 8(%1); addq $3, 16(%1); incq (%1); incq 24(%1); inc %0"
+                         : "+r"(in_register)
+                         : "r"(cells)
+                         : "memory", "cc");
+    return cells[0] ^ cells[1] << 8 ^ cells[2] << 16 ^ cells[3] << 24 ^ in_register << 32;
+}
+
 static uint64_t doubles(void)
 {
     double sum = 0.1, x = 0.7;
@@ -192,8 +226,9 @@ static const struct {
     const char *name;
     uint64_t (*compute)(void);
 } kinds[] = {
-    {"flags", flags},     {"branches", branches}, {"doubles", doubles}, {"vectors", vectors}, {"x87", x87},
-    {"strings", strings}, {"faults", faults},     {"sorting", sorting}, {"calls", calls},
+    {"flags", flags},     {"branches", branches}, {"places", places}, {"stores", stores},
+    {"doubles", doubles}, {"vectors", vectors},   {"x87", x87},       {"strings", strings},
+    {"faults", faults},   {"sorting", sorting},   {"calls", calls},
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };

@@ -1,0 +1,1 @@
+"""Drivers: nothing else in the kernel touches the host."""

@@ -19,6 +19,7 @@ Device nodes and FIFOs are only kept here: `Opened.mode` and `.rdev` tell proc w
 from __future__ import annotations
 
 from errno import (
+    E2BIG,
     EACCES,
     EAGAIN,
     EBUSY,
@@ -163,14 +164,14 @@ class Stat(Request[Attr | Foreign]):
     follow: bool = True
 
 
-@request("fs", idempotent=True)
+@request("fs", errors=(EIO,), idempotent=True)
 class StatNode(Request[Attr]):
     """fstat(2)."""
 
     node: int
 
 
-@request("fs", errors=_WALK, idempotent=True)
+@request("fs", errors=(*_WALK, EROFS, EINVAL), idempotent=True)
 class Access(Request[None | Foreign]):
     """faccessat(2): `mode` is R_OK=4 | W_OK=2 | X_OK=1, or 0 for existence."""
 
@@ -253,7 +254,7 @@ class Rename(Request[None | Foreign]):
     cred: Cred
 
 
-@request("fs", errors=(EPERM, EACCES, EROFS, EINVAL, EIO, EOPNOTSUPP, ENOSPC))
+@request("fs", errors=(EPERM, EACCES, EROFS, EINVAL, EIO, ENOENT, EOPNOTSUPP, ENOSPC))
 class SetAttr(Request[None]):
     """chmod, chown, utimensat on a resolved node; None leaves a field as it is.
 
@@ -319,7 +320,7 @@ class ReadBytes(Request[bytes]):
     length_bytes: int
 
 
-@request("fs", errors=(EIO, EFBIG, ENOSPC, EINVAL, ENOMEM))
+@request("fs", errors=(EIO, EFBIG, ENOSPC, EINVAL, EPERM, ENOMEM))
 class WriteBytes(Request[Written]):
     """The kernel's own small writes (core dumps, configuration at boot)."""
 
@@ -352,7 +353,7 @@ class DirEntry:
     name: bytes
 
 
-@request("fs", errors=(ENOTDIR, EIO, ENOENT), idempotent=True)
+@request("fs", errors=(ENOTDIR, EIO, ENOENT, EACCES, ENOMEM), idempotent=True)
 class ReadDir(Request[tuple[DirEntry, ...]]):
     """Entries from `cookie` (0: the start, with . and ..), at most `count`; () at the end.
 
@@ -365,7 +366,7 @@ class ReadDir(Request[tuple[DirEntry, ...]]):
     count: int
 
 
-@request("fs", errors=(EINVAL, EISDIR, EPERM, EFBIG, EIO, ETXTBSY))
+@request("fs", errors=(EINVAL, EISDIR, EPERM, EACCES, EROFS, EFBIG, EIO, ENOSPC, ETXTBSY))
 class Truncate(Request[None]):
     """ftruncate(2) on a resolved node."""
 
@@ -419,7 +420,7 @@ class StatFsReply:
     flags: int
 
 
-@request("fs", idempotent=True)
+@request("fs", errors=(EIO,), idempotent=True)
 class StatFs(Request[StatFsReply]):
     """The file system that a node is on."""
 
@@ -470,7 +471,7 @@ class Seals(Request[int]):
     add: int = 0
 
 
-@request("fs", errors=(ENODATA, ERANGE, EOPNOTSUPP, EPERM, EEXIST, EINVAL), idempotent=True)
+@request("fs", errors=(ENODATA, ERANGE, EOPNOTSUPP, EPERM, EACCES, EINVAL), idempotent=True)
 class GetXattr(Request[bytes]):
     """getxattr(2)."""
 
@@ -479,7 +480,10 @@ class GetXattr(Request[bytes]):
     cred: Cred
 
 
-@request("fs", errors=(ENODATA, EOPNOTSUPP, EPERM, EEXIST, EINVAL, ENOSPC))
+@request(
+    "fs",
+    errors=(*(ENODATA, EOPNOTSUPP, EPERM, EACCES, EEXIST, EINVAL, ENOSPC, ERANGE, E2BIG, EROFS),),
+)
 class SetXattr(Request[None]):
     """setxattr(2): flags CREATE=1, REPLACE=2; `value` None removes it."""
 

@@ -8,7 +8,7 @@ after a change is what memory then has, its clock included.
 from __future__ import annotations
 
 import stat
-from errno import EBADF, EIO, ESTALE
+from errno import EBADF, EFBIG, EINVAL, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
     from services.fs.core_inode import Dentry, Directory, Inode
     from services.fs.core_volume import Pair
+
+_WRITE_ERRORS = (EFBIG, ENOSPC, EINVAL, EPERM, ENOMEM)
 
 
 def host_path(dentry: Dentry) -> bytes:
@@ -41,13 +43,13 @@ class BindStore(HostStore):
     magic = V9FS_MAGIC
 
     def path(self, inode: Inode) -> bytes:
-        """Where a name of the inode is now; ESTALE where it has none."""
+        """Where a name of the inode is now; ENOENT where it has none."""
         for dentry in inode.dentries:
             if dentry.linked:
                 return host_path(dentry)
         if not inode.dentries:
             return origin_of(inode).path
-        raise PosixError(ESTALE)
+        raise PosixError(ENOENT)
 
     # ── attributes ──────────────────────────────────────────────────────────────────────────
 
@@ -61,7 +63,12 @@ class BindStore(HostStore):
                 if refusal.errno != EBADF:
                     raise
                 origin.handle = None
-        return self._update(inode, await self.port.call(api.Lstat(self.tree, self.path(inode))))
+        try:
+            return self._update(inode, await self.ask(api.Lstat(self.tree, self.path(inode))))
+        except PosixError as refusal:
+            if refusal.errno in (ENOENT, ENOTDIR):
+                return False  # no name and not open at the host: nobody knows better than we
+            raise
 
     def adopt(self, inode: Inode, fresh: Inode) -> bool:
         """The same from an inode that was just looked up."""
@@ -85,7 +92,12 @@ class BindStore(HostStore):
         origin = origin_of(inode)
         path = b"" if origin.handle is not None else self.path(inode)
         request = api.SetStat(self.tree, path, origin.handle, mode, *owner, *times)
-        self._update(inode, await self.port.call(request))
+        try:
+            self._update(inode, await self.ask(request))
+        except PosixError as refusal:
+            if refusal.errno in (ENOTDIR, ELOOP):  # its path is another's now
+                raise PosixError(ENOENT) from None
+            raise
 
     # ── names ───────────────────────────────────────────────────────────────────────────────
 
@@ -96,15 +108,15 @@ class BindStore(HostStore):
         path = self.path_in(directory, name)
         if stat.S_ISLNK(mode):
             request = api.MakeSymlink(self.tree, path, target, uid, gid)
-            found = await self.port.call(request)
+            found = await self.ask(request)
         else:
-            found = await self.port.call(api.MakeEntry(self.tree, path, mode, uid, gid))
+            found = await self.ask(api.MakeEntry(self.tree, path, mode, uid, gid))
         return self.inode(directory.volume, found, path)
 
     async def link(self, inode: Inode, directory: Directory, name: bytes) -> None:
         """link(2)."""
         new_path = self.path_in(directory, name)
-        await self.port.call(api.MakeLink(self.tree, self.path(inode), new_path))
+        await self.ask(api.MakeLink(self.tree, self.path(inode), new_path))
 
     async def remove(self, dentry: Dentry) -> None:
         """unlink(2), rmdir(2); an open file keeps its handle."""
@@ -112,7 +124,7 @@ class BindStore(HostStore):
         if isinstance(inode, File) and any(name.refs for name in inode.dentries):
             await self.ready(inode, write=False)
         is_directory = inode is not None and stat.S_ISDIR(inode.mode)
-        await self.port.call(api.Remove(self.tree, host_path(dentry), is_directory))
+        await self.ask(api.Remove(self.tree, host_path(dentry), is_directory))
 
     async def move(self, old: Dentry, directory: Directory, name: bytes, flags: int) -> None:
         """renameat2(2)."""
@@ -120,7 +132,7 @@ class BindStore(HostStore):
         target = directory.children.get(name)
         if target is not None and isinstance(target.inode, File) and target.refs and not flags:
             await self.ready(target.inode, write=False)
-        await self.port.call(api.Move(self.tree, host_path(old), goal, flags))
+        await self.ask(api.Move(self.tree, host_path(old), goal, flags))
 
     # ── content ─────────────────────────────────────────────────────────────────────────────
 
@@ -134,25 +146,33 @@ class BindStore(HostStore):
                 return await self.port.call(request)
             except PosixError as refusal:
                 if refusal.errno != EBADF or last:
-                    raise
+                    raise PosixError(
+                        refusal.errno if refusal.errno in _WRITE_ERRORS else EIO
+                    ) from None
                 origin.handle = None
         raise PosixError(EIO)
 
+    async def _handle(self, file: File, write: bool) -> int:
+        """The handle of a file that is open here; if the host has lost it that is EIO."""
+        try:
+            await self.ready(file, write)
+        except PosixError:
+            raise PosixError(EIO) from None
+        return handle_of(origin_of(file))
+
     async def truncate(self, file: File, length_bytes: int) -> None:
         """ftruncate(2)."""
-        await self.ready(file, write=True)
-        await self.port.call(api.TruncateFile(handle_of(origin_of(file)), length_bytes))
+        handle = await self._handle(file, write=True)
+        await self.ask(api.TruncateFile(handle, length_bytes))
 
     async def allocate(self, file: File, mode: int, offset: int, length_bytes: int) -> None:
         """fallocate(2)."""
-        await self.ready(file, write=True)
-        handle = handle_of(origin_of(file))
-        await self.port.call(api.AllocateFile(handle, mode, offset, length_bytes))
+        handle = await self._handle(file, write=True)
+        await self.ask(api.AllocateFile(handle, mode, offset, length_bytes))
 
     async def sync(self, file: File, data_only: bool) -> None:
         """fsync(2), fdatasync(2)."""
-        await self.ready(file, write=False)
-        await self.port.call(api.SyncFile(handle_of(origin_of(file)), data_only))
+        await self.ask(api.SyncFile(await self._handle(file, write=False), data_only))
 
 
 _ATTRIBUTES = (

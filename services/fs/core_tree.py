@@ -201,7 +201,7 @@ class Tree:
     def remember(self, parent: Dentry, name: bytes, inode: Inode | None) -> None:
         """What a store said about a name; nothing if the name has come up meanwhile."""
         directory = parent.inode
-        if not isinstance(directory, Directory) or name in directory.children:
+        if not isinstance(directory, Directory) or not parent.linked or name in directory.children:
             if inode is not None and not inode.dentries:
                 self._drop(inode)
             return

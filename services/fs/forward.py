@@ -19,7 +19,7 @@ from bus.errors import KernelBug, PosixError
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_access import WRITE
 from services.fs.core_attr import NOW, attributes_changed, drop_set_id
-from services.fs.core_inode import Directory, File
+from services.fs.core_inode import Dentry, Directory, File
 from services.fs.core_names import (
     EXCHANGE,
     commit_link,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from services.drivers.ram.api import Extent
     from services.fs import api
-    from services.fs.core_inode import Dentry, Inode
+    from services.fs.core_inode import Inode
     from services.fs.core_names import Rename
     from services.fs.core_volume import ForwardingStore
     from services.fs.core_walk import Place
@@ -67,19 +67,34 @@ class Forwarder:
     async def make(
         self, parent: Dentry, name: bytes, mode: int, cred: api.Cred, now: int, target: bytes = b""
     ) -> Dentry:
-        """A new name."""
+        """A new name; the caller gets it with a reference."""
         directory = directory_of(parent)
         mode, gid = ownership(directory, mode, cred)
         inode = await through(directory).make(directory, name, mode, cred.uid, gid, target)
+        dentry = self._adopt(parent, name, inode, now)
+        self._tree.hold(dentry)
+        try:
+            await self.refresh(directory)
+        except PosixError:
+            self._tree.release(dentry.node)
+            raise
+        return dentry
+
+    def _adopt(self, parent: Dentry, name: bytes, inode: Inode, now: int) -> Dentry:
+        """Give memory a name that the store has just made."""
         tree = self._tree
-        there = directory.children.get(name)
+        if not parent.linked:  # the directory was taken away meanwhile, and the name with it
+            dentry = Dentry(name, parent, inode)
+            dentry.linked = False
+            inode.dentries.append(dentry)
+            return dentry
+        there = directory_of(parent).children.get(name)
         if there is not None and there.inode is not None:
             if there.inode.ino == inode.ino:
                 return there
             tree.prune(there)
         dentry = commit_made(tree, parent, name, inode, now)
         tree.clean[dentry] = None
-        await self.refresh(directory)
         return dentry
 
     async def link(self, old: Dentry, where: Place, now: int) -> None:
@@ -87,7 +102,7 @@ class Forwarder:
         inode, directory = inode_of(old), directory_of(where.parent)
         await through(inode).link(inode, directory, where.name)
         there = directory.children.get(where.name)
-        if there is None or there.inode is None:
+        if where.parent.linked and (there is None or there.inode is None):
             commit_link(self._tree, inode, where, now)
         await self.refresh(inode, directory)
 
@@ -96,24 +111,25 @@ class Forwarder:
         parent, inode = dentry.parent, inode_of(dentry)
         if parent is None:
             raise KernelBug(f"{dentry!r} is a root")
+        directory = directory_of(parent)
         await through(inode).remove(dentry)
         if dentry.linked:
             if isinstance(inode, Directory):
                 self._tree.prune_below(inode)
             dentry.hides = False
             commit_remove(self._tree, dentry, now)
-        await self.refresh(directory_of(parent))
+        await self.refresh(directory)
 
     async def rename(self, rename: Rename, flags: int, now: int) -> None:
         """renameat2(2)."""
-        old, target, source = rename.old, rename.target, rename.old.parent
-        if rename.same or source is None:
+        old, target = rename.old, rename.target
+        if rename.same or old.parent is None:
             return
-        goal = directory_of(rename.parent)
+        source, goal = directory_of(old.parent), directory_of(rename.parent)
         await through(goal).move(old, goal, rename.name, flags)
         there = goal.children.get(rename.name)
         present = there if there is not None and there.inode is not None else None
-        if old.linked and present is target:
+        if old.linked and rename.parent.linked and present is target:
             old.hides = False
             if target is not None and flags != EXCHANGE:
                 target.hides = False
@@ -124,7 +140,7 @@ class Forwarder:
             for stale in (old, present):
                 if stale is not None and stale.linked:
                     self._tree.prune(stale)
-        await self.refresh(directory_of(source), goal)
+        await self.refresh(source, goal)
 
     async def refresh(self, *inodes: Inode) -> None:
         """Take attributes from the store; pages too, if others changed the content."""
@@ -227,7 +243,12 @@ class Forwarder:
         file = dentry.inode
         if isinstance(file, File) and self._tree.nodes_of(file) == [dentry.node]:
             file.mapped.clear()
-            await self.flush(file)
+            try:
+                await self.flush(file)
+            except PosixError:
+                # close(2) has nobody to tell: what the host refused is lost, as on Linux.
+                self._cache.written_back(file)
+                self._cache.forget_clean(file)
 
     async def sync(self, file: File, data_only: bool) -> None:
         """fsync(2), fdatasync(2)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EINVAL, ENOENT, EPERM
+from errno import EEXIST, EINVAL, ENOENT, EPERM
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
@@ -82,30 +82,37 @@ class NameHandlers:
                 return await self._opened(found, flags, request.cred)
         tree, path, cred = self._tree, request.path, request.cred
         now = await self._supply.now() if flags & _MAKING else 0
+        tree.turn += 1
         try:
             outcome = plan(tree, at, path, flags, cred)
         except Need as need:
             await self._supply.fetch(need)
-            outcome = await self._supply.run(lambda: plan(tree, at, path, flags, cred))
+            outcome = await self._supply.go_on(lambda: plan(tree, at, path, flags, cred))
         if isinstance(outcome, Found):
             return await self._opened(outcome, flags, cred)
         if isinstance(outcome, Foreign):
             return outcome
-        return await self._created(request, outcome, now)
+        try:
+            return await self._created(request, outcome, now)
+        except PosixError as refusal:
+            if refusal.errno != EEXIST or flags & os.O_EXCL:
+                raise
+        return await self.open(request)  # others made it meanwhile
 
     async def _opened(self, found: Found, flags: int, cred: api.Cred) -> Opened:
         dentry = found.dentry
         tree = self._tree
         node = tree.hold(dentry)
         inode = inode_of(dentry)
-        if inode.origin is not None and isinstance(inode, File) and not flags & O_PATH:
+        if isinstance(inode, File) and (found.truncate or inode.origin is not None):
             try:
-                await self._ready(inode, flags)
+                if inode.origin is not None and not flags & O_PATH:
+                    await self._ready(inode, flags)
+                if found.truncate:
+                    await self._truncate(inode, cred)
             except BaseException:
                 tree.release(node)
                 raise
-        if found.truncate and isinstance(inode, File):
-            await self._truncate(inode, cred)
         if tree.watches.active and not flags & O_PATH:
             tree.watches.tell_entry(dentry, IN_OPEN)
         return Opened(node, inode.mode, inode.rdev, inode.size)
@@ -135,17 +142,22 @@ class NameHandlers:
         mode = stat.S_IFREG | stat.S_IMODE(request.mode)
         if directory.volume.through is not None and make.name is not None:
             dentry = await self._forward.make(make.parent, make.name, mode, cred, now)
-            await self._forward.opening(inode_of(dentry), flags)
-            inode = inode_of(dentry)
+            node, inode = dentry.node, inode_of(dentry)
+            try:
+                await self._forward.opening(inode, flags)
+            except BaseException:
+                tree.release(node)
+                raise
         else:
             inode = new_inode(directory, mode, cred, now)
             if make.name is None:
                 dentry = commit_nameless(make.parent, inode)
             else:
                 dentry = commit_make(tree, make.parent, make.name, inode, now)
+            node = tree.hold(dentry)
         if tree.watches.active:
             tree.watches.tell_entry(dentry, IN_OPEN)
-        return Opened(tree.hold(dentry), inode.mode, 0, 0, created=True)
+        return Opened(node, inode.mode, 0, 0, created=True)
 
     # ── making ──────────────────────────────────────────────────────────────────────────────
 
@@ -159,7 +171,8 @@ class NameHandlers:
             return where
         directory = directory_of(where.parent)
         if directory.volume.through is not None:
-            await self._forward.make(where.parent, where.name, mode, cred, now, target)
+            made = await self._forward.make(where.parent, where.name, mode, cred, now, target)
+            tree.release(made.node)
             return None
         inode = new_inode(directory, mode, cred, now)
         inode.rdev = rdev

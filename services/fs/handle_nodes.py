@@ -52,11 +52,12 @@ class NodeHandlers:
     async def find(self, at: api.At, path: bytes, cred: api.Cred, follow: bool) -> Dentry | Foreign:
         """Walk, asking stores where the cache does not know."""
         tree = self._tree
+        tree.turn += 1
         try:
             return find(tree, at, path, cred, follow)
         except Need as need:
             await self._supply.fetch(need)
-        return await self._supply.run(lambda: find(tree, at, path, cred, follow))
+        return await self._supply.go_on(lambda: find(tree, at, path, cred, follow))
 
     async def root_node(self, request: api.RootNode) -> int:
         """The root directory."""

@@ -1,16 +1,17 @@
 """Handlers that may wait: file locks, and inotify queues. Only here does fs use Trio.
 
-Who waits holds a reference to its node, so that nothing it waits for goes away under it, and is
-woken to try again whenever the file's locks (or the queue's events) change. A waiter that is
-cancelled leaves nothing behind.
+Who waits for a lock holds a reference to its node, so that nothing it waits for goes away under
+it. Whoever frees something serves the waiters on the spot, in the order in which they came: so
+the order is fair, and does not hang on the scheduler. A waiter that is cancelled leaves nothing
+behind.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from errno import EAGAIN
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from bus.errors import PosixError
@@ -18,38 +19,21 @@ from services.fs import api
 from services.fs.core_inode import Directory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable
 
     from services.fs.core_inode import Inode
     from services.fs.supply import Supply
 
 
-class Waiters:
-    """Tasks that wait for something to change, first come first woken."""
+@attrs.define(eq=False)
+class LockWaiter:
+    """A caller that waits for a lock; `edge` is whom it waits for, where cycles matter."""
 
-    def __init__(self) -> None:
-        self._events: dict[Hashable, deque[trio.Event]] = {}
-
-    def __len__(self) -> int:
-        return sum(len(events) for events in self._events.values())
-
-    async def wait(self, what: Hashable) -> None:
-        """Until `wake(what)`."""
-        event = trio.Event()
-        events = self._events.setdefault(what, deque())
-        events.append(event)
-        try:
-            await event.wait()
-        finally:
-            if event in events:
-                events.remove(event)
-            if not events and self._events.get(what) is events:
-                del self._events[what]
-
-    def wake(self, what: Hashable) -> None:
-        """Let all that wait for this try again."""
-        for event in self._events.pop(what, ()):
-            event.set()
+    owner: str
+    attempt: Callable[[Inode], set[str]]
+    edge: frozenset[str] | None
+    done: trio.Event
+    error: PosixError | None = None
 
 
 class WaitHandlers:
@@ -60,7 +44,8 @@ class WaitHandlers:
         self._tree = supply.tree
         self._locks = supply.tree.locks
         self._watches = supply.tree.watches
-        self.waiters = Waiters()
+        self._waiting: dict[Inode, list[LockWaiter]] = {}
+        self._readers: dict[int, trio.Event] = {}
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.LockRange: self.lock_range,
             api.TestLock: self.test_lock,
@@ -72,7 +57,7 @@ class WaitHandlers:
             api.TakeEvents: self.take_events,
             api.DropQueue: self.drop_queue,
         }
-        supply.tree.watches.on_filled = self.waiters.wake
+        supply.tree.watches.on_filled = self._filled
 
     # ── locks ───────────────────────────────────────────────────────────────────────────────
 
@@ -82,23 +67,52 @@ class WaitHandlers:
         tree, inode = self._tree, self._tree.inode(node)
         blockers = attempt(inode)
         if not blockers:
-            self.waiters.wake(inode)
+            self._serve(inode)
             return
+        self._serve(inode)  # a lock that was to be converted is gone
         if not wait:
             raise PosixError(EAGAIN)
+        edge = self._locks.begin_wait(owner, blockers) if check else None
+        waiter = LockWaiter(owner, attempt, edge, trio.Event())
+        waiting = self._waiting.setdefault(inode, [])
+        waiting.append(waiter)
         tree.dentry(node).refs += 1
         try:
-            while blockers:
-                edge = self._locks.begin_wait(owner, blockers) if check else None
-                try:
-                    await self.waiters.wait(inode)
-                finally:
-                    if edge is not None:
-                        self._locks.end_wait(owner, edge)
-                blockers = attempt(inode)
-            self.waiters.wake(inode)
+            await waiter.done.wait()
         finally:
+            if not waiter.done.is_set():
+                waiting.remove(waiter)
+                self._forget_edge(waiter)
+                if not waiting:
+                    self._waiting.pop(inode, None)
             tree.release(node)
+        if waiter.error is not None:
+            raise waiter.error
+
+    def _serve(self, inode: Inode) -> None:
+        """Something was freed: give waiters what they can have now, first come first served."""
+        waiting = self._waiting.get(inode)
+        if waiting is None:
+            return
+        for waiter in list(waiting):
+            blockers = waiter.attempt(inode)
+            if blockers and waiter.edge is not None:
+                self._forget_edge(waiter)
+                try:
+                    waiter.edge = self._locks.begin_wait(waiter.owner, blockers)
+                except PosixError as deadlock:
+                    waiter.error = deadlock
+            if not blockers or waiter.error is not None:
+                self._forget_edge(waiter)
+                waiting.remove(waiter)
+                waiter.done.set()
+        if not waiting:
+            del self._waiting[inode]
+
+    def _forget_edge(self, waiter: LockWaiter) -> None:
+        if waiter.edge is not None:
+            self._locks.end_wait(waiter.owner, waiter.edge)
+            waiter.edge = None
 
     async def lock_range(self, request: api.LockRange) -> None:
         """fcntl(2) F_SETLK, F_SETLKW and their OFD kin (pid -1), which look for no deadlock."""
@@ -132,7 +146,12 @@ class WaitHandlers:
         """An owner closed a file, or ended."""
         inode = None if request.node is None else self._tree.inode(request.node)
         for one in self._locks.drop(inode, request.owner):
-            self.waiters.wake(one)
+            self._serve(one)
+
+    def _filled(self, queue: int) -> None:
+        event = self._readers.pop(queue, None)
+        if event is not None:
+            event.set()
 
     # ── inotify ─────────────────────────────────────────────────────────────────────────────
 
@@ -157,9 +176,9 @@ class WaitHandlers:
             except PosixError:
                 if not request.wait:
                     raise
-            await self.waiters.wait(request.queue)
+            await self._readers.setdefault(request.queue, trio.Event()).wait()
 
     async def drop_queue(self, request: api.DropQueue) -> None:
         """The inotify descriptor was closed."""
         self._watches.drop_queue(request.queue)
-        self.waiters.wake(request.queue)
+        self._filled(request.queue)

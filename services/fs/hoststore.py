@@ -11,8 +11,8 @@ that numbers stay unique in the volume, whose device number is one.
 from __future__ import annotations
 
 import stat
-from errno import EBADF, EIO, ENOENT, ENOMEM, ENOTDIR
-from typing import TYPE_CHECKING
+from errno import EBADF, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM, ENOTDIR, ESTALE
+from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import KernelBug, PosixError
 from services.drivers.hosttree import api
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bus.core import Port
+    from bus.message import Request
     from services.drivers.ram.api import Extent
     from services.fs.core_inode import Inode
     from services.fs.core_volume import Volume
 
+R = TypeVar("R")
+
 DEVICE_SHIFT = 48
+_NOT_FOR_PROGRAMS = (EBADF, EMFILE, ENFILE, ESTALE, ENODEV)
 
 
 class HostOrigin:
@@ -69,11 +73,22 @@ class HostStore:
         self.tree = tree
         self._devices: dict[int, int] = {}
 
+    async def ask(self, request: Request[R]) -> R:
+        """Call the driver; what is wrong with the driver or its host, and no answer of a file
+        system to a program, is EIO.
+        """
+        try:
+            return await self.port.call(request)
+        except PosixError as refusal:
+            if refusal.errno in _NOT_FOR_PROGRAMS:
+                raise PosixError(EIO) from None
+            raise
+
     # ── names ───────────────────────────────────────────────────────────────────────────────
 
     async def top(self, volume: Volume) -> Inode:
         """The root's inode: a directory, or the one file that is bound."""
-        found = await self.port.call(api.Lstat(self.tree, b""))
+        found = await self.ask(api.Lstat(self.tree, b""))
         return self.inode(volume, found, b"")
 
     def path(self, inode: Inode) -> bytes:
@@ -89,7 +104,7 @@ class HostStore:
         """lstat(2) of a name."""
         path = self.path_in(directory, name)
         try:
-            found = await self.port.call(api.Lstat(self.tree, path))
+            found = await self.ask(api.Lstat(self.tree, path))
         except PosixError as refusal:
             if refusal.errno in (ENOENT, ENOTDIR):
                 return None
@@ -132,13 +147,16 @@ class HostStore:
 
     async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
         """All names of a directory."""
-        names = await self.port.call(api.ListDir(self.tree, self.path(directory)))
+        names = await self.ask(api.ListDir(self.tree, self.path(directory)))
         device = directory.ino >> DEVICE_SHIFT << DEVICE_SHIFT
         return {entry.name: (entry.ino | device, entry.kind) for entry in names}
 
     async def target(self, link: Link) -> bytes:
         """readlink(2)."""
-        return await self.port.call(api.ReadLink(self.tree, self.path(link)))
+        try:
+            return await self.ask(api.ReadLink(self.tree, self.path(link)))
+        except PosixError as refusal:
+            raise PosixError(EIO if refusal.errno == EINVAL else refusal.errno) from None
 
     # ── content ─────────────────────────────────────────────────────────────────────────────
 
@@ -147,7 +165,7 @@ class HostStore:
         origin = origin_of(file)
         if origin.handle is None or (write and not origin.writable):
             old = origin.handle
-            opened = await self.port.call(api.OpenFile(self.tree, self.path(file), write))
+            opened = await self.ask(api.OpenFile(self.tree, self.path(file), write))
             origin.handle, origin.writable = opened, write
             if old is not None:
                 await self.port.call(api.CloseFile(old))
@@ -168,7 +186,7 @@ class HostStore:
 
     async def space(self) -> StatFsReply | None:
         """statvfs(3) of the host's file system."""
-        host = await self.port.call(api.SpaceOf(self.tree))
+        host = await self.ask(api.SpaceOf(self.tree))
         return StatFsReply(
             self.magic,
             host.block_bytes,

@@ -8,7 +8,7 @@ checked against the present state before it is taken up.
 from __future__ import annotations
 
 import stat
-from errno import ENOMEM
+from errno import EIO, ENOMEM
 from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import KernelBug, PosixError
@@ -63,6 +63,10 @@ class Supply:
     async def run(self, attempt: Callable[[], T]) -> T:
         """Call a core operation until it has all it needs."""
         self.tree.turn += 1
+        return await self.go_on(attempt)
+
+    async def go_on(self, attempt: Callable[[], T]) -> T:
+        """The same within a request that has begun (`Tree.turn` is its own)."""
         for _ in range(ATTEMPTS):
             try:
                 return attempt()
@@ -154,6 +158,8 @@ class Supply:
 
     async def pages(self, file: File, first: int, count: int) -> None:
         """Read pages from the file's store, and some that will be wanted soon."""
+        if not file.dentries:
+            raise PosixError(EIO)  # whoever asks has let the file go meanwhile
         pages = file.pages
         ahead = READ_AHEAD_PAGES if not first or first - 1 in pages else READ_AROUND_PAGES
         end = min(max(first + count, first + ahead), file.backed_pages)

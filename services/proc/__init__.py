@@ -1,0 +1,1 @@
+"""Processes, threads, system calls, signals, pipes, terminals, /proc."""

@@ -112,7 +112,12 @@ async def wake_address(thread: Thread, vaddr: int, count: int) -> None:
 
 
 async def requeue(
-    thread: Thread, vaddr: int, counts: tuple[int, int], target: int, private: bool, value: int | None
+    thread: Thread,
+    vaddr: int,
+    counts: tuple[int, int],
+    target: int,
+    private: bool,
+    value: int | None,
 ) -> int:
     """FUTEX_(CMP_)REQUEUE: wake `counts[0]`, move up to `counts[1]` others to `target`."""
     key, goal = await key_of(thread, vaddr, private), await key_of(thread, target, private)

@@ -24,7 +24,7 @@ from services.proc.abi import (
     SIGHUP,
 )
 from services.proc.descriptors import drop
-from services.proc.park import Interrupted, WaitQueue
+from services.proc.park import WaitQueue
 from services.proc.signals import send
 from services.proc.signals.core import (
     SA_NOCLDSTOP,
@@ -267,14 +267,8 @@ async def wait_while_stopped(thread: Thread) -> None:
 async def wait_uninterrupted(thread: Thread, process: Process) -> None:
     """vfork: wait until the child has released the space; only death ends it earlier."""
     while process.vfork_done is not None and not thread.killed:
-        try:
-            await thread.wait(process.vfork_done)
-        except Interrupted:
-            if not thread.killed:
-                queue = process.vfork_done
-                if queue is None:
-                    return
-                queue.add(thread.parker)
-                thread.parker.arm()
-                await thread.parker.park()
-                queue.discard(thread.parker)
+        queue = process.vfork_done
+        queue.add(thread.parker)
+        thread.parker.arm()
+        await thread.parker.park()
+        queue.discard(thread.parker)

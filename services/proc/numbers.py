@@ -39,12 +39,15 @@ sendmmsg setns getcpu process_vm_readv process_vm_writev kcmp finit_module sched
 sched_getattr renameat2 seccomp getrandom memfd_create kexec_file_load bpf execveat userfaultfd
 membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx
 io_pgetevents rseq
-""".split()
+"""
 _HIGH = """
 pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen
 fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2
 process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule
 landlock_restrict_self memfd_secret process_mrelease futex_waitv set_mempolicy_home_node
-""".split()
+"""
 
-NAMES: dict[int, str] = {**dict(enumerate(_LOW)), **dict(enumerate(_HIGH, 424))}
+NAMES: dict[int, str] = {
+    **dict(enumerate(_LOW.split())),
+    **dict(enumerate(_HIGH.split(), 424)),
+}

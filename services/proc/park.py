@@ -17,14 +17,17 @@ epoll registers entries of its own, so an entry is anything with `notify(events)
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import outcome
 import trio
 
-from bus.core import Port
 from services.drivers.clock.api import MONOTONIC, Now, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bus.core import Port
 
 
 class Interrupted(Exception):
@@ -106,14 +109,13 @@ class Parker:
         """Wait for `unpark`; replies with its reason."""
         if self._token == 0:
             self._task = trio.lowlevel.current_task()
-
-            def abort(_raise: object) -> trio.lowlevel.Abort:
-                self._task = None
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         token, self._token = self._token, 0
         return token
+
+    def _abort(self, _raise: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Timer:

@@ -25,8 +25,8 @@ from services.proc.kernel import Kernel
 from services.proc.procfs import ProcFs
 from services.proc.signals import send
 from services.proc.space import AddressSpace
-from services.proc.task import Credentials, Directories, Process, Thread
 from services.proc.strace import parse_set
+from services.proc.task import Credentials, Directories, Process, Thread
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
@@ -122,9 +122,13 @@ class ProcService:
         if wanted is None:
             return None
         name = self.config.trace_file
-        output = open(name, "w") if name else None
+        output = open(name, "w") if name else None  # noqa: SIM115 (closed by run_init)
         target = output or sys.stderr
-        self.tracer = Tracer(self.kernel, parse_set(wanted or "all"), target.write)
+
+        def write(text: str) -> None:
+            target.write(text)
+
+        self.tracer = Tracer(self.kernel, parse_set(wanted or "all"), write)
         self.tracer.attach()
         return output
 

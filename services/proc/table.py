@@ -29,7 +29,7 @@ from services.proc.signals.core import RESTART_SYS
 if TYPE_CHECKING:
     from services.proc.task import Thread
 
-Handler = Callable[..., "int | None | Coroutine[Any, Any, int | None]"]
+Handler = Callable[..., "int | Coroutine[Any, Any, int | None] | None"]
 FULL, PARTIAL = "full", "partial"
 DEFAULT_BOUND_BYTES = 16 << 10
 TABLE_SIZE = 512

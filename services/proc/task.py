@@ -126,8 +126,8 @@ class Process:
         "kernel",
         "limits",
         "next_timer",
-        "no_new_privs",
         "nice",
+        "no_new_privs",
         "oom_score_adj",
         "parent",
         "pending",
@@ -138,8 +138,8 @@ class Process:
         "signal_queue",
         "space",
         "start_ns",
-        "stopped",
         "stop_report",
+        "stopped",
         "subreaper",
         "system_ns",
         "threads",
@@ -157,17 +157,17 @@ class Process:
         self.threads: dict[int, Thread] = {}
         self.child_wait = WaitQueue()
         self.vfork_done: WaitQueue | None = None
-        self.pgid = parent.pgid if parent else pid
-        self.session = parent.session if parent else Session(pid)
+        self.pgid: int = parent.pgid if parent else pid
+        self.session: Session = parent.session if parent else Session(pid)
         self.space: AddressSpace | None = None
         self.descriptors: DescriptorTable | None = None
         self.directories: Directories | None = None
-        self.credentials = parent.credentials if parent else Credentials(0, 0)
+        self.credentials: Credentials = parent.credentials if parent else Credentials(0, 0)
         self.actions = Actions()
         self.pending = Pending()
         self.signal_queue: WaitQueue | None = None
         """Woken when a signal becomes pending here or in a thread; None until signalfd(2)."""
-        self.limits = list(parent.limits) if parent else list(DEFAULT_LIMITS)
+        self.limits: list[tuple[int, int]] = list(parent.limits) if parent else list(DEFAULT_LIMITS)
         self.exe: int | None = None
         self.exe_path = b""
         self.comm = b""
@@ -184,20 +184,20 @@ class Process:
         self.stop_report: int | None = None
         """A wait status for WUNTRACED or WCONTINUED that no wait has taken yet."""
         self.start_ns = 0
-        self.user_ns = 0
-        self.system_ns = 0
+        self.user_ns: int = 0
+        self.system_ns: int = 0
         self.reaped_usage = [0, 0, 0, 0]
         """User ns, system ns, minor and major faults of waited-for children."""
         self.alarm: Any = None
         self.itimers: dict[int, Any] = {}
         self.timers: dict[int, Any] = {}
         self.next_timer = 0
-        self.nice = parent.nice if parent else 0
+        self.nice: int = parent.nice if parent else 0
         self.dumpable = 1
         self.subreaper = False
-        self.no_new_privs = parent.no_new_privs if parent else False
+        self.no_new_privs: bool = parent.no_new_privs if parent else False
         self.death_signal = 0
-        self.oom_score_adj = parent.oom_score_adj if parent else 0
+        self.oom_score_adj: int = parent.oom_score_adj if parent else 0
 
     def limit(self, resource: int) -> int:
         """The soft limit (getrlimit(2))."""
@@ -260,7 +260,7 @@ class Thread:
         self.work = False
         """Something is to be done before user code runs again; set by anybody."""
         self.killed = False
-        self.suspended: tuple[Coroutine[Any, Any, int], Any] | None = None
+        self.suspended: tuple[Coroutine[Any, Any, int | None], Any] | None = None
         """A system call that blocked in the trap: its coroutine and what it yielded to Trio."""
         self.result: int | None = None
         """What a call that blocked answered, until it is put into RAX."""

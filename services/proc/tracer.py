@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from services.proc import strace
 from services.proc.abi import s64
 from services.proc.numbers import NAMES
-from services.proc.strace.text import quote
-from services.proc.signals.deliver import pack_info
 from services.proc.signals.core import RESTART_NEVER, RESTART_SYS
+from services.proc.strace.text import quote
 from services.vm.api import ACCESS_READ, PageMiss
 
 if TYPE_CHECKING:
@@ -157,7 +156,9 @@ class Tracer:
 
     def _signal(self, thread: Thread, info: SigInfo) -> None:
         if info.signal != 9:
-            self._line(thread.tid, strace.signal_line(pack_info(info)))
+            self._line(
+                thread.tid, strace.signal_line(info.signal, info.code, info.errno, info.fields)
+            )
 
     def _exit(self, process: Process) -> None:
         self._interrupt()

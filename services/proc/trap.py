@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import traceback
 import types
-from collections.abc import Callable, Coroutine, Generator
 from errno import EFAULT, EINTR, ENOSYS
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ from services.proc.table import TABLE_SIZE, Call
 from services.vm.api import ACCESS_FETCH, ACCESS_READ, ACCESS_WRITE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
@@ -71,7 +72,7 @@ class Gate:
         kernel.core.on_fault = self._on_fault
         kernel.core.on_exception = self._on_exception
 
-    def _make_syscall_trap(self) -> Callable[[], None]:
+    def _make_syscall_trap(self) -> Callable[[], None]:  # noqa: C901 (the fast path, in one piece)
         kernel, core, table = self.kernel, self.core, self.table
         regs, words, counts = core.regs, kernel.ram.words, kernel.call_counts
         try_admit, release = kernel.admission.try_admit, kernel.admission.release
@@ -210,7 +211,7 @@ class Gate:
                 else:
                     self.core.stop()
             return
-        thread.suspended = (drive(serving, yielded), _FRESH)  # type: ignore[assignment]
+        thread.suspended = (drive(serving, yielded), _FRESH)
         self.core.stop()
 
     @staticmethod
@@ -239,10 +240,8 @@ class Gate:
         kernel, core = self.kernel, self.core
         try:
             while not thread.killed:
-                if thread.work:
-                    await attend(thread)
-                    if thread.killed:
-                        break
+                if thread.work and not await attend(thread):
+                    break
                 core.switch(thread.context)
                 kernel.current = thread
                 begun = core.busy_ns

@@ -202,7 +202,9 @@ def mount_points(machine: Machine) -> set[int]:
 
 def pages_of(machine: Machine) -> int:
     """Frames that files of the tree hold, by walking it."""
-    found: set[int] = set()
+    kept = [inode for v in machine.tree.volumes.values() for inode in v.keys]
+    files = [inode for inode in kept if isinstance(inode, File)]
+    found = {pfn for file in files for pfn in file.pages.values() if pfn}
     names = 0
     todo = [v.root for v in machine.tree.volumes.values()]
     while todo:

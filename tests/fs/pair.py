@@ -57,6 +57,7 @@ class Guest:
         self.cred = Cred(0, 0)
         self.cwd = machine.at.root
         self.open_files: dict[int, int] = {}
+        self.alone = True
 
     async def run(self, name: str, cred: int, *words: Any) -> tuple[str, Any]:
         uid, gid, groups = CREDS[cred]
@@ -156,7 +157,7 @@ class Guest:
         finally:
             await self.m.release(found.node)
         assert [name for name, _ in names[:2]] == [b".", b".."]
-        assert len({name for name, _ in names}) == len(names)
+        assert not self.alone or len({name for name, _ in names}) == len(names)
         return sorted(names[2:])
 
     async def open(self, slot: int, path: bytes, flags: int, mode: int) -> tuple[int, int]:
@@ -167,7 +168,7 @@ class Guest:
         else:
             self.open_files[slot] = found.node
             attr = await self.call(api.StatNode(found.node))
-        assert (attr.mode, attr.size) == (found.mode, found.size)
+        assert not self.alone or (attr.mode, attr.size) == (found.mode, found.size)
         return found.mode, found.size if stat.S_ISREG(found.mode) else 0
 
     async def close(self, slot: int) -> None:

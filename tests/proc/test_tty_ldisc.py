@@ -11,7 +11,7 @@ import pty
 import select
 import termios as host
 import time
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 
 from services.proc.tty import termios as t
 from services.proc.tty.ldisc import Discipline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Wire:

@@ -45,7 +45,7 @@ class HostTerminal:
             return True
 
     def enter(self) -> bool:
-        """Make the terminal raw; False, with nothing changed, while we are in the background."""
+        """Make the terminal raw; False, with nothing changed, in the background or hung up."""
         if not self.foreground():
             return False
         raw = [*self._saved[:_CC], list(self._saved[_CC])]
@@ -56,8 +56,11 @@ class HostTerminal:
         raw[_CC][termios.VMIN] = 1
         raw[_CC][termios.VTIME] = 0
         self.raw = True
-        termios.tcsetattr(self._fd, termios.TCSANOW, raw)
-        return True
+        try:
+            termios.tcsetattr(self._fd, termios.TCSANOW, raw)
+        except termios.error:
+            self.raw = False
+        return self.raw
 
     def restore(self) -> None:
         """Put the terminal back as it was found. Never waits (TCSANOW)."""

@@ -16,8 +16,10 @@ holds everything a thread owns of the processor; it is copied out and in by `swi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
 RIP, FS_BASE = 16, 17

@@ -21,7 +21,6 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-import time
 from time import perf_counter_ns
 from typing import Any
 
@@ -68,10 +67,8 @@ class UnicornCore:
     def __init__(self, ram: Ram) -> None:
         self._ram = ram
         self._words = ram.words
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
-        self._uc.mem_map_ptr(
-            0, ram.size_bytes + 16 * PAGE_BYTES, unicorn.UC_PROT_ALL, ram.address
-        )
+        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        self._uc.mem_map_ptr(0, ram.size_bytes + 16 * PAGE_BYTES, unicorn.UC_PROT_ALL, ram.address)
         # No address ends emulation: looking one up would leave a fault behind at every stop.
         self._uc.ctl_exits_enabled(True)
         self._uc.ctl_set_exits([])
@@ -137,9 +134,7 @@ class UnicornCore:
     def _enter_user_mode(self) -> None:
         """Probe tables in the firmware area, paging on, then one SYSRET to CPL 3."""
         uc, words, base = self._uc, self._words, self._ram.firmware_paddr
-        root, pdpt, directory, table, sysret, code, data = (
-            base + i * PAGE_BYTES for i in range(7)
-        )
+        root, pdpt, directory, table, sysret, code, data = (base + i * PAGE_BYTES for i in range(7))
         words[root >> 3] = pdpt | 7
         words[pdpt >> 3] = directory | 7
         words[directory >> 3] = table | 7  # maps 0 to 2 MB
@@ -226,7 +221,12 @@ class UnicornCore:
                 self.preempt()
 
         ended: list[int] = []
-        hook = _SyscallHook(lambda *_: (ended.append(1), self.stop()) and None)
+
+        def end(*_: Any) -> None:
+            ended.append(1)
+            self.stop()
+
+        hook = _SyscallHook(end)
         handle = self._add_hook(unicorn.UC_HOOK_INSN, hook, x86.UC_X86_INS_SYSCALL)
         thread = threading.Thread(target=disturb)
         thread.start()
@@ -351,9 +351,7 @@ class UnicornCore:
             self.stop()
             return False
 
-        self._add_hook(
-            unicorn.UC_HOOK_INSN, _SyscallHook(trap_syscall), x86.UC_X86_INS_SYSCALL
-        )
+        self._add_hook(unicorn.UC_HOOK_INSN, _SyscallHook(trap_syscall), x86.UC_X86_INS_SYSCALL)
         self._add_hook(unicorn.UC_HOOK_INTR, _InterruptHook(trap_interrupt))
         self._add_hook(unicorn.UC_HOOK_INSN_INVALID, _InvalidHook(trap_invalid))
 

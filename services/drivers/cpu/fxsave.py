@@ -7,11 +7,12 @@ are physical. No hook may run while these are used: they go through the document
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unicorn import x86_const as x86
 
-from services.drivers.cpu.probe import Layout
+if TYPE_CHECKING:
+    from services.drivers.cpu.probe import Layout
 
 BYTES = 512
 CONTROL_DEFAULT = 0x37F

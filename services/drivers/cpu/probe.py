@@ -17,12 +17,14 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from unicorn import x86_const as x86
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 GPRS = (
     x86.UC_X86_REG_RAX,

@@ -286,7 +286,8 @@ def _guarded(answer: Callable[[Any], R]) -> Callable[[Any], Awaitable[R]]:
         try:
             return answer(request)
         except OSError as refusal:
-            raise PosixError(refusal.errno or EIO) from None
+            number = refusal.errno
+            raise PosixError(number if number in api.HOST_ERRORS else EIO) from None
 
     return handler
 

@@ -1,0 +1,1 @@
+"""Physical memory: one mapping that the cores and every service share."""

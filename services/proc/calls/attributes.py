@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Awaitable, Callable
-from errno import EBADF, EFAULT, EINVAL, ENOENT, ERANGE, ESPIPE, ENAMETOOLONG
+from errno import EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, EOPNOTSUPP, EPERM, ERANGE, ESPIPE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.fs.api import (
     Access,
     Allocate,
+    At,
     Attr,
+    Cred,
     Foreign,
     GetXattr,
     ListXattr,
@@ -45,7 +46,8 @@ from services.proc.signals import send
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
-    from services.fs.api import Cred
+    from collections.abc import Awaitable, Callable
+
     from services.proc.task import Thread
 
 NS = 1_000_000_000
@@ -199,9 +201,7 @@ async def _readlink(t: Thread, dirfd: int, path: int, buffer: int, size: int) ->
     return len(text)
 
 
-def _link_base(t: Thread, dirfd: int):  # type: ignore[no-untyped-def]
-    from services.fs.api import At
-
+def _link_base(t: Thread, dirfd: int) -> At:
     node = t.file(dirfd).node()
     if node is None:
         raise PosixError(ENOENT)
@@ -224,13 +224,20 @@ async def sys_readlinkat(t: Thread, dirfd: int, path: int, buffer: int, size: in
 
 
 async def _with_node(
-    t: Thread, dirfd: int, path: bytes, follow: bool, do: Callable[[int], Awaitable[object]]
+    t: Thread,
+    dirfd: int,
+    path: bytes,
+    follow: bool,
+    do: Callable[[int], Awaitable[object]],
+    in_proc: int = EPERM,
 ) -> int:
     """Call `do` with the node that a path (or, if it is empty, a descriptor) names."""
     if path:
         found = await resolve_node(t, paths.base(t, dirfd, path), path, follow)
         if type(found) is Foreign:
-            found = await t.kernel.extra["procfs"].resolve(t.process, found)
+            found = await t.kernel.extra["procfs"].resolve(
+                t.process, found, follow, otherwise=in_proc
+            )
         assert type(found) is Opened
         node = found.node
     else:
@@ -572,7 +579,8 @@ async def _xattr_path(
     async def keep(node: int) -> None:
         results.append(await do(node))
 
-    await _with_node(t, AT_FDCWD, await paths.path_at(t, path), follow, keep)
+    name = await paths.path_at(t, path)
+    await _with_node(t, AT_FDCWD, name, follow, keep, in_proc=EOPNOTSUPP)
     return results[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EFAULT, EINVAL, EOPNOTSUPP, EPERM
+from errno import EINVAL, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
 import attrs
@@ -45,7 +45,7 @@ async def read_clock(t: Thread, clock: int) -> int:
             if found is None:
                 raise PosixError(EINVAL)
             process = found
-        return process.user_ns + process.system_ns
+        return int(process.user_ns + process.system_ns)
     raise PosixError(EINVAL)
 
 
@@ -364,12 +364,6 @@ async def sys_times(t: Thread, where: int) -> int:
     process = t.process
     if where:
         reaped = process.reaped_usage
-        ticks = [
-            ns // TICK_NS
-            for ns in (process.user_ns, process.system_ns, reaped[0], reaped[1])
-        ]
+        ticks = [ns // TICK_NS for ns in (process.user_ns, process.system_ns, reaped[0], reaped[1])]
         await t.copyout(where, struct.pack("<4q", *ticks))
     return await t.kernel.timers.now() // TICK_NS
-
-
-__all__ = ["EFAULT", "IntervalTimer"]

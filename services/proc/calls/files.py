@@ -183,9 +183,7 @@ async def sys_close_range(t: Thread, first: int, last: int, flags: int) -> int:
 # read and write ------------------------------------------------------------------------------
 
 
-async def _buffers(
-    t: Thread, vaddr: int, count: int, write: bool
-) -> list[Extent]:
+async def _buffers(t: Thread, vaddr: int, count: int, write: bool) -> list[Extent]:
     """Extents of a buffer, cut at the first page that is not accessible; EFAULT if none is."""
     try:
         return await t.extents(vaddr, count, write)
@@ -464,19 +462,13 @@ async def _fcntl_rare(t: Thread, file: OpenFile, command: int, argument: int) ->
     raise PosixError(EINVAL)
 
 
-async def _record_lock(t: Thread, file: OpenFile, command: int, argument: int) -> int:
-    kind, whence, start, length, pid = _FLOCK.unpack(await t.copyin(argument, _FLOCK.size))
-    node = file.node()
-    if node is None or not isinstance(file, FsFile):
-        raise PosixError(EBADF)
-    ofd = command >= F_OFD_GETLK
-    if ofd and pid:
-        raise PosixError(EINVAL)
-    owner = f"file {id(file)}" if ofd else f"process {t.process.pid}"
+async def _lock_range(t: Thread, file: FsFile, image: tuple[int, ...], pid: int) -> RangeLock:
+    """The range that a struct flock names: EINVAL, EOVERFLOW."""
+    kind, whence, start, length = image
     if whence == 1:
         start += file.offset
     elif whence == 2:
-        start += (await t.kernel.fs.call(StatNode(node))).size
+        start += (await t.kernel.fs.call(StatNode(file.node()))).size
     elif whence:
         raise PosixError(EINVAL)
     if length < 0:
@@ -485,8 +477,20 @@ async def _record_lock(t: Thread, file: OpenFile, command: int, argument: int) -
         raise PosixError(EINVAL)
     if start + length > 1 << 63:
         raise PosixError(EOVERFLOW)
-    end = start + length if length else None
-    lock = RangeLock(kind == F_WRLCK, start, end, -1 if ofd else t.process.pid)
+    return RangeLock(kind == F_WRLCK, start, start + length if length else None, pid)
+
+
+async def _record_lock(t: Thread, file: OpenFile, command: int, argument: int) -> int:
+    kind, whence, start, length, pid = _FLOCK.unpack(await t.copyin(argument, _FLOCK.size))
+    if not isinstance(file, FsFile):
+        raise PosixError(EBADF)
+    ofd = command >= F_OFD_GETLK
+    if ofd and pid:
+        raise PosixError(EINVAL)
+    owner = f"file {id(file)}" if ofd else f"process {t.process.pid}"
+    shown = -1 if ofd else t.process.pid
+    lock = await _lock_range(t, file, (kind, whence, start, length), shown)
+    node = file.node()
     if command in (F_GETLK, F_OFD_GETLK):
         if kind == F_UNLCK:
             raise PosixError(EINVAL)
@@ -498,11 +502,10 @@ async def _record_lock(t: Thread, file: OpenFile, command: int, argument: int) -
             image = _FLOCK.pack(int(other.write), 0, other.start, size, other.pid)
         await t.copyout(argument, image)
         return 0
-    if kind == F_RDLCK and not file.readable or kind == F_WRLCK and not file.writable:
+    if (kind == F_RDLCK and not file.readable) or (kind == F_WRLCK and not file.writable):
         raise PosixError(EBADF)
     t.kernel.extra["record_locks"] = True
-    if ofd:
-        file.flocked = True
+    file.flocked |= ofd
     wait = command in (F_SETLKW, F_OFD_SETLKW)
     call = t.kernel.fs.call(LockRange(node, owner, lock, kind == F_UNLCK, wait))
     await (t.interruptible(call) if wait else call)
@@ -570,4 +573,4 @@ async def sys_getdents64(t: Thread, fd: int, buffer: int, count: int) -> int:
     return len(image)
 
 
-__all__ = ["DropLocks", "EISDIR", "adopt", "close_fd", "install", "open_path", "transfer"]
+__all__ = ["EISDIR", "DropLocks", "adopt", "close_fd", "install", "open_path", "transfer"]

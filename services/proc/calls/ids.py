@@ -250,8 +250,8 @@ def sys_setfsuid(t: Thread, uid: int) -> int:
     """setfsuid(2): replies with the old id."""
     ids, value = t.process.credentials, uid & 0xFFFF_FFFF
     if ids.euid == 0 or value in (ids.ruid, ids.euid, ids.suid, ids.fsuid):
-        if value != UNCHANGED:
-            t.process.credentials = ids.changed(fsuid=value, fsgid=ids.fsgid)
+        known = ids.fsuid if value == UNCHANGED else value
+        t.process.credentials = ids.changed(fsuid=known, fsgid=ids.fsgid)
     return ids.fsuid
 
 
@@ -260,8 +260,8 @@ def sys_setfsgid(t: Thread, gid: int) -> int:
     """setfsgid(2): replies with the old id."""
     ids, value = t.process.credentials, gid & 0xFFFF_FFFF
     if ids.euid == 0 or value in (ids.rgid, ids.egid, ids.sgid, ids.fsgid):
-        if value != UNCHANGED:
-            t.process.credentials = ids.changed(fsgid=value, fsuid=ids.fsuid)
+        known = ids.fsgid if value == UNCHANGED else value
+        t.process.credentials = ids.changed(fsgid=known, fsuid=ids.fsuid)
     return ids.fsgid
 
 

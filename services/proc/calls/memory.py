@@ -77,25 +77,16 @@ async def _check_limit(t: Thread, length: int) -> None:
 
 
 @syscall(9, "mmap", bound=1 << 10)
-async def sys_mmap(t: Thread, vaddr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
+async def sys_mmap(
+    t: Thread, vaddr: int, length: int, prot: int, flags: int, fd: int, offset: int
+) -> int:
     """mmap(2)."""
     if offset & (PAGE - 1) or not length or prot & ~0x0300_000F:
         raise PosixError(EINVAL)
-    kind = flags & 0xF
-    if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE):
-        raise PosixError(EINVAL)
-    if kind == MAP_SHARED_VALIDATE and flags & ~KNOWN_FLAGS:
-        raise PosixError(EOPNOTSUPP)
     length = _round(length)
-    if not 0 < length <= USER_TOP:
-        raise PosixError(ENOMEM)
-    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
-        if vaddr & (PAGE - 1):
-            raise PosixError(EINVAL)
-        if vaddr + length > USER_TOP:
-            raise PosixError(ENOMEM)
+    _check_place(vaddr, length, flags)
     await _check_limit(t, length)
-    shared = kind != MAP_PRIVATE
+    shared = flags & 0xF != MAP_PRIVATE
     node, may_write, name = await _backing(t, shared, flags, prot, fd, offset, length)
     mapped = MAP_SHARED if shared else MAP_PRIVATE
     request = Map(
@@ -115,6 +106,20 @@ async def sys_mmap(t: Thread, vaddr: int, length: int, prot: int, flags: int, fd
     if flags & MAP_POPULATE and prot & 7:
         await _populate(t, reply.vaddr, length, bool(prot & PROT_WRITE))
     return reply.vaddr
+
+
+def _check_place(vaddr: int, length: int, flags: int) -> None:
+    """mmap(2), ERRORS: the type, and addresses that cannot be."""
+    kind = flags & 0xF
+    if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE):
+        raise PosixError(EINVAL)
+    if kind == MAP_SHARED_VALIDATE and flags & ~KNOWN_FLAGS:
+        raise PosixError(EOPNOTSUPP)
+    fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
+    if fixed and vaddr & (PAGE - 1):
+        raise PosixError(EINVAL)
+    if not 0 < length <= USER_TOP or (fixed and vaddr + length > USER_TOP):
+        raise PosixError(ENOMEM)
 
 
 async def _populate(t: Thread, vaddr: int, length: int, write: bool) -> None:
@@ -282,4 +287,6 @@ async def sys_memfd_create(t: Thread, name: int, flags: int) -> int:
     )
     from services.proc.calls.files import install
 
-    return await install(t, FsFile(t.kernel.fs, made.node, made.mode, O_RDWR | 0o100000), bool(flags & 1))
+    return await install(
+        t, FsFile(t.kernel.fs, made.node, made.mode, O_RDWR | 0o100000), bool(flags & 1)
+    )

@@ -430,7 +430,9 @@ async def _process_memory(
 
 
 @syscall(310, "process_vm_readv")
-async def sys_process_vm_readv(t: Thread, pid: int, lv: int, ln: int, rv: int, rn: int, flags: int) -> int:
+async def sys_process_vm_readv(
+    t: Thread, pid: int, lv: int, ln: int, rv: int, rn: int, flags: int
+) -> int:
     """process_vm_readv(2)."""
     if flags:
         raise PosixError(EINVAL)
@@ -438,7 +440,9 @@ async def sys_process_vm_readv(t: Thread, pid: int, lv: int, ln: int, rv: int, r
 
 
 @syscall(311, "process_vm_writev")
-async def sys_process_vm_writev(t: Thread, pid: int, lv: int, ln: int, rv: int, rn: int, flags: int) -> int:
+async def sys_process_vm_writev(
+    t: Thread, pid: int, lv: int, ln: int, rv: int, rn: int, flags: int
+) -> int:
     """process_vm_writev(2)."""
     if flags:
         raise PosixError(EINVAL)

@@ -40,6 +40,7 @@ from services.proc.calls import paths
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
+    from bus.message import Request
     from services.fs.api import At
     from services.proc.task import Directories, Thread
 
@@ -94,7 +95,9 @@ async def _make_node(t: Thread, dirfd: int, path: int, mode: int, rdev: int) -> 
         raise PosixError(EPERM)
     mode = kind | mode & 0o7777 & ~directories_of(t).umask
     at = paths.base(t, dirfd, name)
-    refuse_foreign(t, await paths.walk(t, at, name, lambda at, p: MakeNode(at, p, mode, rdev, cred)))
+    refuse_foreign(
+        t, await paths.walk(t, at, name, lambda at, p: MakeNode(at, p, mode, rdev, cred))
+    )
     return 0
 
 
@@ -140,15 +143,15 @@ async def sys_unlinkat(t: Thread, dirfd: int, path: int, flags: int) -> int:
     return await _unlink(t, dirfd, path, bool(flags & AT_REMOVEDIR))
 
 
-async def _rename(
-    t: Thread, olddirfd: int, old: int, newdirfd: int, new: int, flags: int
-) -> int:
+async def _rename(t: Thread, olddirfd: int, old: int, newdirfd: int, new: int, flags: int) -> int:
     old_name, new_name = await paths.path_at(t, old), await paths.path_at(t, new)
     if flags & ~3 or flags == 3:
         raise PosixError(EINVAL)
     old_at, old_name = paths.settle(paths.base(t, olddirfd, old_name), old_name)
     new_at, new_name = paths.settle(paths.base(t, newdirfd, new_name), new_name)
-    request = Rename(old_at, old_name, new_at, new_name, flags, t.process.credentials.cred)
+    request: Request[Foreign | None] = Rename(
+        old_at, old_name, new_at, new_name, flags, t.process.credentials.cred
+    )
     refuse_foreign(t, await t.kernel.fs.call(request), "rename")
     return 0
 
@@ -362,7 +365,13 @@ async def sys_mount(t: Thread, source: int, target: int, kind: int, flags: int, 
     cred = t.process.credentials.cred
     await t.kernel.fs.call(
         Mount(
-            directories_of(t).at, source_path, target_path, kind_name, options, bool(flags & 1), cred
+            directories_of(t).at,
+            source_path,
+            target_path,
+            kind_name,
+            options,
+            bool(flags & 1),
+            cred,
         )
     )
     return 0

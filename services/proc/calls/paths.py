@@ -8,7 +8,6 @@ and `settle` makes the path absolute before fs is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from errno import ELOOP, ENAMETOOLONG, ENOENT
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +18,8 @@ from services.fs.api import At, Foreign
 from services.proc.abi import AT_FDCWD, PATH_MAX, s32
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bus.message import Request
     from services.proc.task import Thread
 
@@ -68,9 +69,7 @@ def settle(at: At, path: bytes) -> tuple[At, bytes]:
     return At(at.root, at.root), path if path[:1] == b"/" else at.prefix + b"/" + path
 
 
-async def walk(
-    t: Thread, at: At, path: bytes, make: Callable[[At, bytes], Request[R]]
-) -> R:
+async def walk(t: Thread, at: At, path: bytes, make: Callable[[At, bytes], Request[R]]) -> R:
     """Ask fs with the request that `make` builds, following the walk back out of /proc."""
     at, path = settle(at, path)
     for _ in range(MAX_REDIRECTS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import E2BIG, ECHILD, EFAULT, EINVAL, ENOENT, ENOMEM, ESRCH
+from errno import E2BIG, ECHILD, EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,15 +26,13 @@ from services.proc.abi import (
     CLONE_THREAD,
     CLONE_VFORK,
     CLONE_VM,
-    PATH_MAX,
     SIGCHLD,
-    SIGKILL,
     s32,
 )
 from services.proc.calls import paths
 from services.proc.descriptors import drop
 from services.proc.image import load
-from services.proc.park import Interrupted
+from services.proc.park import Interrupted, WaitQueue
 from services.proc.signals.core import Actions
 from services.proc.signals.deliver import pack_info
 from services.proc.space import AddressSpace
@@ -56,12 +54,7 @@ async def clone(
     parent: Thread, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
 ) -> int:
     """The common part of fork, vfork, clone and clone3; `flags` holds the exit signal."""
-    if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
-        raise PosixError(EINVAL)
-    if flags & CLONE_SIGHAND and not flags & CLONE_VM:
-        raise PosixError(EINVAL)
-    if flags & CLONE_NEW:
-        raise PosixError(EINVAL)
+    _check_flags(flags)
     kernel = parent.kernel
     kernel.fork_count += 1
     if flags & CLONE_THREAD:
@@ -91,11 +84,19 @@ async def clone(
         await child.copyout(child_tid, word)
     vfork = bool(flags & CLONE_VFORK) and not flags & CLONE_THREAD
     if vfork:
-        process.vfork_done = lifecycle.WaitQueue()
+        process.vfork_done = WaitQueue()
     lifecycle.start_thread(kernel, child)
     if vfork:
         await lifecycle.wait_uninterrupted(parent, process)
     return tid
+
+
+def _check_flags(flags: int) -> None:
+    """clone(2), ERRORS: what implies what; namespaces are not there."""
+    thread_alone = flags & CLONE_THREAD and not flags & CLONE_SIGHAND
+    signals_alone = flags & CLONE_SIGHAND and not flags & CLONE_VM
+    if thread_alone or signals_alone or flags & CLONE_NEW:
+        raise PosixError(EINVAL)
 
 
 async def _new_process(parent: Thread, flags: int) -> Process:
@@ -398,9 +399,7 @@ async def sys_wait4(t: Thread, pid: int, status: int, options: int, usage: int) 
 
 
 @syscall(247, "waitid", bound=32 << 10)
-async def sys_waitid(
-    t: Thread, kind: int, number: int, info: int, options: int, usage: int
-) -> int:
+async def sys_waitid(t: Thread, kind: int, number: int, info: int, options: int, usage: int) -> int:
     """waitid(2); P_PIDFD is refused with EINVAL."""
     kind, number, options = s32(kind), s32(number), options & 0xFFFF_FFFF
     known = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WNOTHREAD | WALL | WCLONE
@@ -419,6 +418,3 @@ async def sys_waitid(
             await t.copyout(usage, rusage(found[0].user_ns, found[0].system_ns))
         _consume(found[0], options)
     return 0
-
-
-__all__ = ["EFAULT", "ENOENT", "ENOMEM", "PATH_MAX", "SIGKILL", "execute", "rusage"]

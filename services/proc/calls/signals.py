@@ -140,15 +140,19 @@ def _thread(t: Thread, tid: int) -> Thread:
     return target
 
 
-@syscall(200, "tkill", bound=0)
-def sys_tkill(t: Thread, tid: int, signal: int) -> int:
-    """tkill(2)."""
+def _to_thread(t: Thread, tid: int, signal: int) -> int:
     number, target = _signal_number(signal), _thread(t, tid)
     if not send.may_signal(t.process, target.process, number):
         raise PosixError(EPERM)
     if number:
         send.to_thread(target, send.user_info(number, t.process, SI_TKILL))
     return 0
+
+
+@syscall(200, "tkill", bound=0)
+def sys_tkill(t: Thread, tid: int, signal: int) -> int:
+    """tkill(2)."""
+    return _to_thread(t, tid, signal)
 
 
 @syscall(234, "tgkill", bound=0)
@@ -158,7 +162,7 @@ def sys_tgkill(t: Thread, pid: int, tid: int, signal: int) -> int:
         raise PosixError(EINVAL)
     if _thread(t, tid).process.pid != s32(pid):
         raise PosixError(ESRCH)
-    return sys_tkill(t, tid, signal)
+    return _to_thread(t, tid, signal)
 
 
 async def _user_siginfo(t: Thread, signal: int, info: int) -> SigInfo:

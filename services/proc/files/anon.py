@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.fs.api import Attr
-from services.proc.descriptors import OpenFile
-from services.proc.park import Interrupted
+from services.proc.descriptors import OpenFile, drop
+from services.proc.park import INTERRUPTED, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from services.drivers.ram.api import Extent
     from services.proc.kernel import Kernel
@@ -108,18 +108,48 @@ def first_bytes(memory: memoryview, extents: Sequence[Extent], length_bytes: int
     return bytes(gather(memory, extents, 0, length_bytes))
 
 
-async def wait_holding(thread: Thread, queue: WaitQueue, deadline_ns: int | None = None) -> bool:
-    """`thread.wait` for a call that holds the extents of a buffer it is still to fill.
+async def wait_holding(
+    thread: Thread,
+    file: OpenFile,
+    queue: WaitQueue,
+    ready: Callable[[], object],
+    deadline_ns: int | None = None,
+) -> bool:
+    """Wait until `ready`, in a call that holds the extents of a buffer that it is still to fill.
 
-    Meanwhile another thread may have called fork or munmap: the extents then name frames that
-    are no longer this buffer's. The program is sent back to its SYSCALL instruction, as after a
-    signal without a handler, and the call looks its buffer up anew. So nothing may have been
-    transferred when this is called.
+    The call also holds the description, which another thread may close meanwhile. And another
+    thread may call fork or munmap: the extents then name frames that are no longer this buffer's.
+    So the program is sent back to its SYSCALL instruction, as after a signal without a handler,
+    and the call looks its buffer up anew. Hence nothing may have been transferred before.
+
+    False when the deadline came first. The common case, no deadline, is `thread.wait` written
+    out: every pipe's ping-pong passes here.
     """
-    memory = thread.space.memory
+    parker, memory, entries = thread.parker, thread.space.memory, queue.entries
     before = memory.generation
-    woken = await thread.wait(queue, deadline_ns=deadline_ns)
-    if memory.generation != before:
-        thread.work = True
-        raise Interrupted
-    return woken
+    file.holders += 1
+    try:
+        while not ready():
+            if deadline_ns is not None:
+                if not await thread.wait(queue, deadline_ns=deadline_ns):
+                    return False
+            else:
+                parker.arm()
+                if thread.work and thread.kernel.interrupts(thread):
+                    raise Interrupted
+                entries[parker] = None
+                try:
+                    why = await parker.park()
+                finally:
+                    entries.pop(parker, None)
+                if why == INTERRUPTED:
+                    raise Interrupted
+            if memory.generation != before:
+                thread.work = True
+                raise Interrupted
+    finally:
+        if file.holders > 1:
+            file.holders -= 1
+        else:
+            await drop(file, thread)
+    return True

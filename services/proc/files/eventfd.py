@@ -36,22 +36,14 @@ class EventFile(AnonFile):
         if total(extents) < WORD_BYTES:
             raise PosixError(EINVAL)
         if not self.count:
-            await self._wait(thread)
+            if self.flags & O_NONBLOCK:
+                raise PosixError(EAGAIN)
+            await wait_holding(thread, self, self.queue, lambda: self.count)
         taken = 1 if self._semaphore else self.count
         self.count -= taken
         scatter(thread.kernel.ram.bytes, extents, taken.to_bytes(WORD_BYTES, "little"))
         self._wake(POLLOUT)
         return WORD_BYTES
-
-    async def _wait(self, thread: Thread) -> None:
-        self.holders += 1
-        try:
-            while not self.count:
-                if self.flags & O_NONBLOCK:
-                    raise PosixError(EAGAIN)
-                await wait_holding(thread, self.queue)
-        finally:
-            await drop(self, thread)
 
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """Add eight bytes' worth; waits while the counter would pass 2**64 - 2."""

@@ -19,7 +19,15 @@ from services.fs.api import (
     StatNode,
     Write,
 )
-from services.proc.abi import O_APPEND, O_PATH, RLIM_INFINITY, RLIMIT_FSIZE, S_IFDIR, S_IFMT, SIGXFSZ
+from services.proc.abi import (
+    O_APPEND,
+    O_PATH,
+    RLIM_INFINITY,
+    RLIMIT_FSIZE,
+    S_IFDIR,
+    S_IFMT,
+    SIGXFSZ,
+)
 from services.proc.descriptors import OpenFile
 from services.proc.signals import send
 

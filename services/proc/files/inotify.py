@@ -16,7 +16,6 @@ import trio
 from bus.errors import PosixError, ServiceUnavailable
 from services.fs.api import DropQueue, TakeEvents
 from services.proc.abi import O_NONBLOCK, O_RDONLY, POLLIN, POLLRDNORM
-from services.proc.descriptors import drop
 from services.proc.files.anon import (
     INT_IOCTL_BYTES,
     AnonFile,
@@ -98,11 +97,12 @@ class InotifyFile(AnonFile):
     async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """As many whole events as fit; EINVAL if not even one does; waits for the first."""
         room = total(extents)
-        events = await self._events(MANY, True)
-        if not events:
+        while not (events := await self._events(MANY, True)):
             if self.flags & O_NONBLOCK:
                 raise PosixError(EAGAIN)
-            events = await self._wait(thread)
+            self._ready = 0
+            self.watch(thread.kernel)
+            await wait_holding(thread, self, self.queue, self.poll)
         records: list[bytes] = []
         for event in events:
             record = pack_event(event)
@@ -119,18 +119,6 @@ class InotifyFile(AnonFile):
         data = b"".join(records)
         scatter(thread.kernel.ram.bytes, extents, data)
         return len(data)
-
-    async def _wait(self, thread: Thread) -> tuple[Watched, ...]:
-        self.holders += 1
-        try:
-            while True:
-                self.watch(thread.kernel)
-                await wait_holding(thread, self.queue)
-                events = await self._events(MANY, True)
-                if events:
-                    return events
-        finally:
-            await drop(self, thread)
 
     async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
         """FIONREAD: bytes that a large enough read would give."""

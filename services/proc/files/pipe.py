@@ -101,18 +101,12 @@ class PipeEnd(OpenFile):
                 return 0
             if self.flags & O_NONBLOCK:
                 raise PosixError(EAGAIN)
-            await self._wait_for_bytes(thread)
+            await wait_holding(thread, self, pipe.readable, self._readable_now)
         return pipe.take(extents)
 
-    async def _wait_for_bytes(self, thread: Thread) -> None:
-        """Until there are some, or no writer is left."""
-        pipe = self.pipe
-        self.holders += 1
-        try:
-            while not pipe.chunks and pipe.writers:
-                await wait_holding(thread, pipe.readable)
-        finally:
-            await drop(self, thread)
+    def _readable_now(self) -> bool:
+        """A read need not wait: there are bytes, or no writer is left."""
+        return bool(self.pipe.chunks) or not self.pipe.writers
 
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """write(2)."""
@@ -180,7 +174,7 @@ class PipeEnd(OpenFile):
         if not self.pipe.chunks and self.pipe.writers:
             if not wait:
                 raise PosixError(EAGAIN)
-            await self._wait_for_bytes(thread)
+            await wait_holding(thread, self, self.pipe.readable, self._readable_now)
         return bool(self.pipe.chunks)
 
     async def room(self, thread: Thread, wait: bool) -> int:

@@ -23,7 +23,6 @@ from services.proc.abi import (
     SI_USER,
     SIGCHLD,
 )
-from services.proc.descriptors import drop
 from services.proc.files.anon import AnonFile, scatter, total, wait_holding
 from services.proc.park import WaitQueue
 from services.proc.signals.core import UNBLOCKABLE
@@ -95,8 +94,7 @@ class SignalFile(AnonFile):
     async def refresh(self, thread: Thread) -> None:
         """Whether a signal is pending for `thread`, whose process is watched from now on."""
         self._enter(thread.process)
-        pending = thread.pending.mask | thread.process.pending.mask
-        self._ready = POLLIN if pending & self.mask else 0
+        self._ready = POLLIN if self._pending(thread) else 0
 
     def poll(self) -> int:
         """As of the last `refresh`."""
@@ -107,35 +105,23 @@ class SignalFile(AnonFile):
         room = total(extents) // _RECORD.size
         if not room:
             raise PosixError(EINVAL)
-        info = self._take(thread)
-        if info is None:
+        if not self._pending(thread):
             if self.flags & O_NONBLOCK:
                 raise PosixError(EAGAIN)
-            info = await self._wait(thread)
-        records = [pack_record(info)]
+            self._enter(thread.process)
+            await wait_holding(thread, self, self.queue, lambda: self._pending(thread))
+        records: list[bytes] = []
         while len(records) < room:
-            more = self._take(thread)
-            if more is None:
+            info = thread.pending.take(self.mask) or thread.process.pending.take(self.mask)
+            if info is None:
                 break
-            records.append(pack_record(more))
+            records.append(pack_record(info))
         data = b"".join(records)
         scatter(thread.kernel.ram.bytes, extents, data)
         return len(data)
 
-    def _take(self, thread: Thread) -> SigInfo | None:
-        return thread.pending.take(self.mask) or thread.process.pending.take(self.mask)
-
-    async def _wait(self, thread: Thread) -> SigInfo:
-        self._enter(thread.process)
-        self.holders += 1
-        try:
-            while True:
-                await wait_holding(thread, self.queue)
-                info = self._take(thread)
-                if info is not None:
-                    return info
-        finally:
-            await drop(self, thread)
+    def _pending(self, thread: Thread) -> int:
+        return (thread.pending.mask | thread.process.pending.mask) & self.mask
 
     async def closed(self, thread: Thread | None) -> None:
         """Leave the processes' queues."""

@@ -29,7 +29,7 @@ from services.proc.abi import (
     S_IFMT,
     S_IFREG,
 )
-from services.proc.descriptors import OpenFile, drop
+from services.proc.descriptors import OpenFile
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.park import WaitQueue
 
@@ -73,31 +73,20 @@ class StreamFile(OpenFile):
         wanted = min(total(extents), CHUNK_BYTES)
         if not wanted:
             return 0
-        readable, _ = await self._console.call(StreamReady(self.stream))
-        if not readable:
-            await self._wait(thread)
+        await self.refresh(thread)
+        while not self._ready & IN:
+            if self.flags & O_NONBLOCK:
+                raise PosixError(EAGAIN)
+            assert self.queue is not None  # a regular file is always ready
+            self.watch(thread.kernel)
+            await wait_holding(thread, self, self.queue, lambda: self._ready & IN)
+            await self.refresh(thread)
         data = await thread.interruptible(self._console.call(ReadStream(self.stream, wanted)))
         scatter(thread.kernel.ram.bytes, extents, data)
         self._ready &= ~IN
         if self.queue is not None and self.queue.entries:
             self.watch(thread.kernel)
         return len(data)
-
-    async def _wait(self, thread: Thread) -> None:
-        queue = self.queue
-        assert queue is not None  # a regular file is always ready
-        self.holders += 1
-        try:
-            while True:
-                if self.flags & O_NONBLOCK:
-                    raise PosixError(EAGAIN)
-                self.watch(thread.kernel)
-                await wait_holding(thread, queue)
-                readable, _ = await self._console.call(StreamReady(self.stream))
-                if readable:
-                    return
-        finally:
-            await drop(self, thread)
 
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """Hand everything to the host."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.drivers.clock.api import MONOTONIC, Now
 from services.proc.abi import O_NONBLOCK, O_RDWR, POLLIN
-from services.proc.descriptors import drop
 from services.proc.files.anon import AnonFile, scatter, total, wait_holding
 from services.proc.park import WaitQueue
 
@@ -100,22 +99,14 @@ class TimerFile(AnonFile):
         if total(extents) < WORD_BYTES:
             raise PosixError(EINVAL)
         if not self._ticks:
-            await self._wait(thread)
+            if self.flags & O_NONBLOCK:
+                raise PosixError(EAGAIN)
+            await wait_holding(thread, self, self.queue, lambda: self._ticks)
         await self._catch_up()
         ticks, self._ticks = self._ticks, 0
         self._expired = False
         scatter(thread.kernel.ram.bytes, extents, ticks.to_bytes(WORD_BYTES, "little"))
         return WORD_BYTES
-
-    async def _wait(self, thread: Thread) -> None:
-        self.holders += 1
-        try:
-            while not self._ticks:
-                if self.flags & O_NONBLOCK:
-                    raise PosixError(EAGAIN)
-                await wait_holding(thread, self.queue)
-        finally:
-            await drop(self, thread)
 
     def poll(self) -> int:
         """POLLIN after an expiration."""

@@ -36,6 +36,7 @@ from services.proc.files.anon import (
     total,
     wait_holding,
 )
+from services.proc.files.readiness import deadline_after
 from services.proc.files.unix_core import (
     MSG_PEEK,
     Inbox,
@@ -139,22 +140,25 @@ class UnixSocket(OpenFile):
 
     async def _await_message(self, thread: Thread, flags: int) -> bool:
         """Wait for the inbox; False at the end of the stream."""
-        deadline = None
-        self.holders += 1
-        try:
-            while not self.inbox:
-                self._raise_error()
-                if self.shut & SHUT_IN and (self.type != DATAGRAM or not self._nonblock(flags)):
-                    return False
-                if self._nonblock(flags):
-                    raise PosixError(EAGAIN)
-                if deadline is None and self.options.get(SO_RCVTIMEO):
-                    deadline = await thread.kernel.timers.now() + self.options[SO_RCVTIMEO]
-                if not await wait_holding(thread, self.queue, deadline):
-                    raise PosixError(EAGAIN)
-        finally:
-            await drop(self, thread)
-        return True
+        ends = self.type != DATAGRAM or not self._nonblock(flags)
+        if not self._receivable():
+            if self._nonblock(flags):
+                raise PosixError(EAGAIN)
+            deadline = None
+            if SO_RCVTIMEO in self.options:
+                deadline = await deadline_after(thread, self.options[SO_RCVTIMEO] or None)
+            if not await wait_holding(thread, self, self.queue, self._receivable, deadline):
+                raise PosixError(EAGAIN)
+        if self.inbox:
+            return True
+        self._raise_error()
+        if not ends:
+            raise PosixError(EAGAIN)
+        return False
+
+    def _receivable(self) -> bool:
+        """A receive need not wait: a message, an error or the end."""
+        return bool(self.inbox or self.error or self.shut & SHUT_IN)
 
     def _nonblock(self, flags: int) -> bool:
         return bool(flags & MSG_DONTWAIT or self.flags & O_NONBLOCK)
@@ -271,8 +275,8 @@ class UnixSocket(OpenFile):
                 self._target()
                 if self._nonblock(flags):
                     raise PosixError(EAGAIN)
-                if deadline is None and self.options.get(SO_SNDTIMEO):
-                    deadline = await thread.kernel.timers.now() + self.options[SO_SNDTIMEO]
+                if deadline is None and SO_SNDTIMEO in self.options:
+                    deadline = await deadline_after(thread, self.options[SO_SNDTIMEO] or None)
                 if not await thread.wait(self.queue, deadline_ns=deadline):
                     raise PosixError(EAGAIN)
         finally:

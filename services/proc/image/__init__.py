@@ -1,0 +1,1 @@
+"""Programs: ELF files, the first stack, execve(2)."""

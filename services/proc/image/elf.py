@@ -6,6 +6,7 @@ that are there, and anything wrong is `BadImage`, with the reason.
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import attrs
@@ -105,7 +106,7 @@ def parse_segments(header: Header, table: bytes) -> Image:
             phdr_vaddr = vaddr
     if not segments:
         raise BadImage("it has nothing to load")
-    if any(b.vaddr < a.vaddr + a.memory_bytes for a, b in zip(segments, segments[1:], strict=False)):
+    if any(b.vaddr < a.vaddr + a.memory_bytes for a, b in itertools.pairwise(segments)):
         raise BadImage("its segments overlap or are out of order")
     if not phdr_vaddr:
         phdr_vaddr = _phdr_from_segments(header, segments)

@@ -85,9 +85,7 @@ async def open_program(
     """Resolve `path` and follow `#!` (execve(2), Interpreter scripts)."""
     name = path
     for _ in range(SHEBANG_DEPTH):
-        opened = await kernel.fs.call(
-            Resolve(at, path, process.credentials.cred, execute=True)
-        )
+        opened = await kernel.fs.call(Resolve(at, path, process.credentials.cred, execute=True))
         if type(opened) is Foreign:
             opened = await kernel.extra["procfs"].resolve(process, opened, execute=True)
         assert type(opened) is Opened
@@ -120,9 +118,7 @@ async def read_image(kernel: Kernel, node: int, head: bytes) -> elf.Image:
     """Parse the program behind `node`; ENOEXEC with the reason."""
     try:
         header = elf.parse_header(head)
-        table = await kernel.fs.call(
-            ReadBytes(node, header.phoff, header.phnum * elf.PHDR_BYTES)
-        )
+        table = await kernel.fs.call(ReadBytes(node, header.phoff, header.phnum * elf.PHDR_BYTES))
         return elf.parse_segments(header, table)
     except elf.BadImage as bad:
         raise Unloadable(ENOEXEC, str(bad)) from None
@@ -172,9 +168,7 @@ async def _fill(
     stack_bytes = (STACK_BYTES + size + PAGE - 1) & ~(PAGE - 1)
     flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN | MAP_STACK
     await kernel.vm.call(
-        Map(
-            space.number, STACK_TOP - stack_bytes, stack_bytes, prot, flags, name=b"[stack]"
-        )
+        Map(space.number, STACK_TOP - stack_bytes, stack_bytes, prot, flags, name=b"[stack]")
     )
     ids = process.credentials
     secure = program.set_uid is not None or program.set_gid is not None
@@ -217,9 +211,7 @@ async def _map_interpreter(
     raw = await kernel.fs.call(ReadBytes(program.node, offset, length))
     name = raw.rstrip(b"\0")
     try:
-        opened = await kernel.fs.call(
-            Resolve(at, name, process.credentials.cred, execute=True)
-        )
+        opened = await kernel.fs.call(Resolve(at, name, process.credentials.cred, execute=True))
     except PosixError as error:
         if error.errno == ENOENT:
             reason = f"its interpreter {name.decode(errors='replace')} is not in the root"
@@ -247,7 +239,7 @@ async def _map_interpreter(
 async def map_image(
     kernel: Kernel, space: AddressSpace, node: int, image: elf.Image, bias: int, path: bytes
 ) -> None:
-    """Map every PT_LOAD privately at `bias`; zero the rest of the last file page, then anonymous."""
+    """Map every PT_LOAD privately at `bias`, and zero what is past the file's part."""
     for segment in image.segments:
         prot = (
             (PROT_READ if segment.flags & elf.PF_R else 0)
@@ -263,8 +255,14 @@ async def map_image(
             try:
                 reply = await kernel.vm.call(
                     Map(
-                        space.number, low, mapped_end - low, prot, MAP_PRIVATE | MAP_FIXED,
-                        node, segment.offset & ~(PAGE - 1), name=path,
+                        space.number,
+                        low,
+                        mapped_end - low,
+                        prot,
+                        MAP_PRIVATE | MAP_FIXED,
+                        node,
+                        segment.offset & ~(PAGE - 1),
+                        name=path,
                     )
                 )
             except PosixError as error:

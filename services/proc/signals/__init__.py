@@ -1,0 +1,1 @@
+"""Signals: state, sending, delivery."""

@@ -25,7 +25,6 @@ RESTART_NOHAND = 2  # again, unless a handler ran
 UNBLOCKABLE = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1)
 STOPS = frozenset((19, 20, 21, 22))
 IGNORED_BY_DEFAULT = frozenset((SIGCHLD, SIGCONT, 23, 28))
-DUMPS = frozenset((3, 4, 5, 6, 7, 8, 11, 24, 25, 31))
 SYNCHRONOUS = 1 << 10 | 1 << 6 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 30
 """SEGV, BUS, ILL, TRAP, FPE, SYS: taken before others."""
 

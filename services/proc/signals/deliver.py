@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.cpu import api as cpu
-from services.proc.abi import SIGCONT, SIGSEGV
+from services.proc.abi import SIGCONT, SIGKILL, SIGSEGV, SIGSTOP
 from services.proc.signals import send
 from services.proc.signals.core import (
-    DUMPS,
     IGNORED_BY_DEFAULT,
     RESTART_NEVER,
     RESTART_SYS,
@@ -33,7 +32,7 @@ from services.proc.signals.core import (
 )
 
 if TYPE_CHECKING:
-    from services.proc.task import Thread
+    from services.proc.task import Process, Thread
 
 SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
 REDZONE_BYTES, FXSAVE_BYTES, SIGINFO_BYTES = 128, 512, 128
@@ -57,9 +56,12 @@ def pack_info(info: SigInfo) -> bytes:
     return (head + info.fields).ljust(SIGINFO_BYTES, b"\0")
 
 
-async def attend(thread: Thread) -> None:
-    """Do what is to be done before user code runs: end, stop, default actions, handlers."""
-    from services.proc.lifecycle import exit_group, stop_process, wait_while_stopped
+async def attend(thread: Thread) -> bool:
+    """Do what is to be done before user code runs: end, stop, default actions, handlers.
+
+    False: the thread has to end.
+    """
+    from services.proc.lifecycle import wait_while_stopped
 
     process = thread.process
     handled = False
@@ -67,7 +69,7 @@ async def attend(thread: Thread) -> None:
         thread.work = False
         if thread.killed or process.exiting:
             thread.killed = True
-            return
+            return False
         if process.stopped:
             await wait_while_stopped(thread)
             continue
@@ -75,45 +77,49 @@ async def attend(thread: Thread) -> None:
         info = thread.pending.take(open_mask) or process.pending.take(open_mask)
         if info is None:
             break
-        observe = thread.kernel.observe_signal
-        if observe is not None:
-            observe(thread, info)
-        signal = info.signal
-        action = process.actions.get(signal)
-        if action.handler == SIG_IGN and signal not in (9, 19):
-            continue
-        if action.handler != SIG_DFL:
-            _settle_call(thread, action)
-            handled = True
-            if not await _enter_handler(thread, info, action):
-                send.force(thread, send.kernel_info(SIGSEGV))
-            continue
-        if signal in IGNORED_BY_DEFAULT or signal == SIGCONT:
-            continue
-        if signal in STOPS:
-            if not (signal != 19 and _orphaned(thread)):
-                stop_process(process, signal)
-            continue
-        exit_group(process, signal | (0x80 if signal in DUMPS and _dumps(thread) else 0))
+        handled |= await _take(thread, info)
     if not handled:
         _settle_call(thread, None)
     if thread.saved_mask is not None:
         thread.blocked, thread.saved_mask = thread.saved_mask, None
         thread.work = thread.kernel.interrupts(thread)
         if thread.work:
-            await attend(thread)
+            return await attend(thread)
+    return True
 
 
-def _dumps(thread: Thread) -> bool:
-    """No core file is written yet, and the wait status must not claim one."""
+async def _take(thread: Thread, info: SigInfo) -> bool:
+    """Do what the disposition of one signal says; True if a handler was entered."""
+    from services.proc.lifecycle import exit_group, stop_process
+
+    process, signal = thread.process, info.signal
+    observe = thread.kernel.observe_signal
+    if observe is not None:
+        observe(thread, info)
+    action = process.actions.get(signal)
+    if action.handler == SIG_IGN and signal not in (SIGKILL, SIGSTOP):
+        return False
+    if action.handler != SIG_DFL:
+        _settle_call(thread, action)
+        if not await _enter_handler(thread, info, action):
+            send.force(thread, send.kernel_info(SIGSEGV))
+        return True
+    if signal in IGNORED_BY_DEFAULT or signal == SIGCONT:
+        return False
+    if signal in STOPS:
+        if signal == SIGSTOP or not orphaned(process):
+            stop_process(process, signal)
+        return False
+    exit_group(process, signal)  # no core file is written, so none is claimed
     return False
 
 
-def _orphaned(thread: Thread) -> bool:
+def orphaned(process: Process) -> bool:
     """Whether the process group is orphaned: terminal stops are then ignored (setpgid(2))."""
-    process = thread.process
+    init = process.kernel.init
     return not any(
         member.parent is not None
+        and member.parent is not init
         and member.parent.pgid != process.pgid
         and member.parent.session is process.session
         for member in process.kernel.group(process.pgid)
@@ -125,10 +131,7 @@ def _settle_call(thread: Thread, action: Action | None) -> None:
     kind, thread.restart = thread.restart, RESTART_NEVER
     if kind == RESTART_NEVER:
         return
-    if action is None:
-        again = True
-    else:
-        again = kind == RESTART_SYS and bool(action.flags & SA_RESTART)
+    again = True if action is None else kind == RESTART_SYS and bool(action.flags & SA_RESTART)
     if not again:
         thread.restart_deadline = None
         return

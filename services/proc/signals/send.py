@@ -34,7 +34,7 @@ def kernel_info(signal: int) -> SigInfo:
 
 def _prepare(process: Process, signal: int) -> None:
     """SIGCONT cancels pending stops and wakes; a stop signal cancels a pending SIGCONT."""
-    if signal == SIGCONT or signal == SIGKILL:
+    if signal in (SIGCONT, SIGKILL):
         if signal == SIGCONT:
             _discard(process, STOP_MASK)
         if process.stopped:

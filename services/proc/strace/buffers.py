@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _POINTER = struct.Struct("<Q")
 _IOVEC = struct.Struct("<QQ")
+_CHUNK_BYTES = 512
 
 
 def path(vaddr: int, ctx: Ctx, limit: int = PATH_MAX) -> str:
@@ -114,19 +115,18 @@ ARGUMENTS: Format = _arguments
 
 def _environment(word: int, ctx: Ctx) -> str:
     """Count a NULL-terminated array of strings: `0x7ffc… /* 12 vars */`."""
+    if ctx.peek(word, 8) is None:
+        return address(word)
     count = 0
-    ended = ""
     while True:
-        raw = ctx.peek(word + 8 * count, 8)
-        if raw is None:
-            if not count:
-                return address(word)
-            ended = ", unterminated"
+        chunk = ctx.readable(word + 8 * count, _CHUNK_BYTES)
+        words = [number for (number,) in _POINTER.iter_unpack(chunk[: len(chunk) // 8 * 8])]
+        ended = 0 in words
+        count += words.index(0) if ended else len(words)
+        if ended or not words:
             break
-        if raw == bytes(8):
-            break
-        count += 1
-    return f"{address(word)} /* {count} var{'' if count == 1 else 's'}{ended} */"
+    plural = "" if count == 1 else "s"
+    return f"{address(word)} /* {count} var{plural}{'' if ended else ', unterminated'} */"
 
 
 ENVIRONMENT: Format = _environment

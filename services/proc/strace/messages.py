@@ -21,6 +21,7 @@ _MSGHDR = struct.Struct("<QIxxxxQQQQIxxxx")
 _CMSGHDR = struct.Struct("<Qii")
 _MMSGHDR_BYTES = 64
 _IOV_MAX = 1024
+_CONTROL_MOST = 1 << 20
 SOL_IP, SOL_SOCKET = 0, 1
 
 
@@ -105,7 +106,8 @@ def _control_item(raw: bytes, ctx: Ctx) -> tuple[str, int]:
 
 
 def _control(vaddr: int, length: int, ctx: Ctx) -> str:
-    raw = ctx.fetch(vaddr, length) if length >= _CMSGHDR.size else None
+    sensible = _CMSGHDR.size <= length <= _CONTROL_MOST
+    raw = ctx.fetch(vaddr, length) if sensible else None
     if raw is None:
         return address(vaddr)
     items: list[str] = []

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .xlat import Table
 
 _FPROG = struct.Struct("<H6xQ")
-_TASK_NAME = 16
 PR_MCE_KILL, PR_CAP_AMBIENT, PR_SET_SECCOMP = 33, 47, 22
 PR_SET_VMA, PR_SET_PTRACER = 0x53564D41, 0x59616D61
 
@@ -25,6 +24,11 @@ PR_SET_VMA, PR_SET_PTRACER = 0x53564D41, 0x59616D61
 def values(table: Table) -> Format:
     """Make the format of a 64-bit word that is one of a table's values."""
     return lambda word, ctx: table.value(word)
+
+
+def values32(table: Table) -> Format:
+    """Make the format of a 32-bit word that is one of a table's values."""
+    return lambda word, ctx: table.value(unsigned(word))
 
 
 def bits(table: Table) -> Format:
@@ -96,7 +100,7 @@ _OPTIONS: dict[int, tuple[tuple[Format, ...], bool]] = {
     3: (_NOTHING, True),
     4: ((values(t.DUMPABLE),), False),
     5: ((_bits_at(t.UNALIGN, named=False),), True),
-    6: ((bits(t.UNALIGN),), False),
+    6: ((lambda word, ctx: t.UNALIGN.flags(unsigned(word)),), False),
     7: (_NOTHING, True),
     8: ((ULONG,), False),
     9: ((UINT_AT,), True),
@@ -113,14 +117,14 @@ _OPTIONS: dict[int, tuple[tuple[Format, ...], bool]] = {
     23: ((_CAPABILITY,), False),
     24: ((_CAPABILITY,), False),
     25: ((_bits_at(t.TSC, named=True),), True),
-    26: ((values(t.TSC),), False),
+    26: ((values32(t.TSC),), False),
     27: (_NOTHING, True),
     28: ((bits(t.SECUREBITS),), False),
     29: ((ULONG,), False),
     30: (_NOTHING, True),
     31: (_NOTHING, False),
     32: (_NOTHING, False),
-    35: ((values(t.SET_MM), *_REST), False),
+    35: ((values32(t.SET_MM), *_REST), False),
     36: ((ULONG,), False),
     37: ((INT_AT,), True),
     38: ((ULONG, *_REST), False),

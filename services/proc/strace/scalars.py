@@ -1,4 +1,8 @@
-"""Formats of parameters that are words: descriptors, numbers, pointers, modes, flags, names."""
+"""Formats of parameters that are words: descriptors, numbers, pointers, modes, flags, names.
+
+A format that a signature names is written in capitals, as a constant; one that has to be made
+for a table or an argument's position is a function in small letters that gives a format.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .model import call
 from .tables.signals import SIGNALS
-from .text import address, device, hexadecimal, octal, signed, unsigned
+from .text import address, hexadecimal, octal, signed, unsigned
 
 if TYPE_CHECKING:
     from .model import Ctx, Format
@@ -74,11 +78,6 @@ def DIRFD(word: int, ctx: Ctx) -> str:
         return FD(word, ctx)
     path = ctx.path_of(AT_FDCWD) if ctx.path_of is not None else None
     return "AT_FDCWD" if path is None else f"AT_FDCWD<{path}>"
-
-
-def DEVICE(word: int, ctx: Ctx) -> str:
-    """Write a 32-bit device number."""
-    return device(unsigned(word))
 
 
 def signal_name(number: int) -> str:

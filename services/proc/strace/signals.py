@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 SIGSET_BYTES = 8
 SIGINFO_BYTES = 128
-_MANY = 42  # strace writes a set of two thirds of all signals as what it lacks
 _SHORT_NAMES = tuple(t.SIGNALS.names[number].removeprefix("SIG") for number in range(1, 65))
 _SIGACTION = struct.Struct("<QQQQ")
 _SIGEVENT = struct.Struct("<QiiQQ")
@@ -32,12 +31,12 @@ _CODES = {
 }  # fmt: skip
 
 
-def sigset(mask: int) -> str:
-    """Write a set of signals: `[INT TERM]`, `~[KILL STOP]`."""
+def sigset(mask: int, signals: int = 64) -> str:
+    """Write a set of signals, `[INT TERM]`; one of two thirds or more as what it lacks."""
     mark = ""
-    if mask.bit_count() >= _MANY:
+    if mask.bit_count() >= signals * 2 // 3:
         mark, mask = "~", ~mask
-    names = [name for bit, name in enumerate(_SHORT_NAMES) if mask >> bit & 1]
+    names = [name for bit, name in enumerate(_SHORT_NAMES[:signals]) if mask >> bit & 1]
     return f"{mark}[{' '.join(names)}]"
 
 
@@ -49,7 +48,7 @@ def _sigset(size_arg: int, shorter: bool) -> Format:
         raw = ctx.fetch(word, size)
         if raw is None or not size:
             return address(word)
-        return sigset(int.from_bytes(raw, "little"))
+        return sigset(int.from_bytes(raw, "little"), 8 * size)
 
     return render
 
@@ -119,7 +118,7 @@ def _value_fields(value: int) -> dict[str, str]:
 
 def _sender_fields(raw: bytes) -> dict[str, str]:
     pid, uid = struct.unpack_from("<iI", raw, 16)
-    return {"si_pid": str(pid), "si_uid": str(uid)}
+    return {"si_pid": str(pid), "si_uid": "-1" if uid == 0xFFFFFFFF else str(uid)}
 
 
 def _user_fields(code: int, raw: bytes) -> dict[str, str]:
@@ -166,7 +165,7 @@ def _kernel_fields(signo: int, code: int, raw: bytes) -> dict[str, str]:
     if signo in (SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV):
         return _fault_fields(signo, code, raw)
     if signo == SIGIO:
-        return _band_fields(raw)
+        return _band_fields(raw) if code in t.POLL_CODES.names else {}
     if signo == SIGSYS:
         where, number, arch = struct.unpack_from("<QiI", raw, 16)
         return {

@@ -64,11 +64,6 @@ def quote(content: bytes, more: bool = False) -> str:
     return f'"{escape(content)}"' + ("..." if more else "")
 
 
-def quote_limited(content: bytes, ctx: Ctx) -> str:
-    """Write at most the context's string limit of some bytes in quotes."""
-    return quote(content[: ctx.string_limit], len(content) > ctx.string_limit)
-
-
 def quote_hex(content: bytes, more: bool = False) -> str:
     r"""Write bytes in quotes, each as `\x1f`."""
     return '"' + "".join([f"\\x{c:02x}" for c in content]) + '"' + ("..." if more else "")

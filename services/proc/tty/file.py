@@ -23,6 +23,8 @@ from services.proc.tty.ioctls import COMMANDS, TIOCSPGRP
 from services.proc.tty.terminal import READABLE, WRITABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.drivers.ram.api import Extent
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
@@ -68,14 +70,9 @@ class TerminalFile(DeviceFile):
         count = total(extents)
         if not count:
             return 0
-        if not terminal.discipline.available(self._wanted(count)):
-            self.holders += 1
-            try:
-                ready = await self._wait(thread, count)
-            finally:
-                await drop(self, thread)
-            if not ready:
-                return 0
+        available = terminal.discipline.available(self._wanted(count))
+        if not available and not await self._wait(thread, count):
+            return 0
         data = terminal.discipline.take(count)
         scatter(thread.kernel.ram.bytes, extents, data)
         if terminal.backlog:
@@ -111,9 +108,25 @@ class TerminalFile(DeviceFile):
             elif not started:  # the time for the first byte
                 deadline = await timers.now() + cc[t.VTIME] * TENTH_NS
             started, seen = True, have
-            if not await wait_holding(thread, self.terminal.queue, deadline):
+            news = self._news(count, have)
+            if not await wait_holding(thread, self, self.terminal.queue, news, deadline):
                 return not discipline.canonical and discipline.pending > 0
         return False
+
+    def _news(self, count: int, have: int) -> Callable[[], bool]:
+        """Whether a read that waits with `have` bytes in the buffer has to look again."""
+        discipline = self.terminal.discipline
+        settings = discipline.termios
+
+        def news() -> bool:
+            return (
+                self.hung
+                or discipline.termios is not settings
+                or discipline.available(self._wanted(count))
+                or (not discipline.canonical and discipline.pending != have)
+            )
+
+        return news
 
     # Writing ------------------------------------------------------------------------------------
 

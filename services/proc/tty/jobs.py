@@ -10,6 +10,7 @@ from services.proc.abi import SIGCONT, SIGHUP, SIGTTIN
 from services.proc.park import Interrupted
 from services.proc.signals import send
 from services.proc.signals.core import SIG_IGN, bit
+from services.proc.signals.deliver import orphaned
 
 if TYPE_CHECKING:
     from services.proc.task import Process, Thread
@@ -27,16 +28,6 @@ def controlling(process: Process) -> Terminal | None:
 def is_leader(process: Process) -> bool:
     """Whether it leads its session."""
     return process.session.sid == process.pid
-
-
-def orphaned(process: Process) -> bool:
-    """Whether its group has nobody outside, in the same session, who could continue it."""
-    return not any(
-        member.parent is not None
-        and member.parent.pgid != process.pgid
-        and member.parent.session is process.session
-        for member in process.kernel.group(process.pgid)
-    )
 
 
 def check_background(thread: Thread, terminal: Terminal, signal: int) -> None:

@@ -87,16 +87,11 @@ class MasterFile(TerminalFile):
         if not count:
             return 0
         if not pty.out:
-            self.holders += 1
-            try:
-                while not pty.out:
-                    if pty.abandoned:
-                        raise PosixError(EIO)
-                    if self.flags & O_NONBLOCK:
-                        raise PosixError(EAGAIN)
-                    await wait_holding(thread, pty.master_queue)
-            finally:
-                await drop(self, thread)
+            if not pty.abandoned and self.flags & O_NONBLOCK:
+                raise PosixError(EAGAIN)
+            await wait_holding(thread, self, pty.master_queue, lambda: pty.out or pty.abandoned)
+            if not pty.out:
+                raise PosixError(EIO)
         data = bytes(pty.out[:count])
         del pty.out[:count]
         scatter(thread.kernel.ram.bytes, extents, data)

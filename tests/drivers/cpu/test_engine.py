@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from services.drivers.cpu import api as cpu
 from services.drivers.cpu.engine import UnicornCore
 from services.drivers.ram.api import DOORBELL_TLB, Ram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 TEXT, DATA = 0x40_0000, 0x50_0000
 ROOT, TEXT_FRAME, DATA_FRAME = 0x10_0000, 0x20_0000, 0x20_1000
@@ -56,7 +59,7 @@ def machine(shared: Machine) -> Iterator[Machine]:
     shared.next_table = ROOT + 4096
     shared.ram.words[0] = 3  # what the last test left in the caches must go
     shared.trap = shared.core.stop
-    yield shared
+    return shared
 
 
 def test_syscall_carries_registers_and_result(machine: Machine) -> None:

@@ -50,6 +50,16 @@ def test_execve_shows_arguments_and_counts_variables() -> None:
           ("execveat", -100, path, argv, argv, 0x1000))  # fmt: skip
 
 
+def test_environments_of_any_size_and_alignment_are_counted() -> None:
+    arena = Arena()
+    path = arena.text(b"/x")
+    word = struct.pack("<Q", path)
+    tables = [arena.put(word * count + bytes(8), align) for count in (1, 600) for align in (1, 16)]
+    last = arena.put_at_end(word * 700 + b"abc")
+    tables += [last, last + 8, last + 5599, last + 5600]
+    check(arena, ENOENT, *[("execve", path, 0, table) for table in tables])
+
+
 def test_vectors_hold_as_much_as_was_transferred() -> None:
     arena = Arena()
     rows = [(arena.put(b"hello"), 5), (arena.put(b"w" * 50), 50), (0, 0), (arena.put(b"z"), 1)]

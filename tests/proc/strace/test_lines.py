@@ -5,10 +5,11 @@ The expected lines were written by strace 6.1; the memory is built by hand.
 
 from __future__ import annotations
 
+import random
 import re
 import struct
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from services.proc import strace
 from services.proc.strace import Ctx, parse_set, render_entry, render_exit, render_line, six
 
 from .oracle import ARENA, STRACE, Arena, class_of_strace, known_calls, needs_strace
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATH, DATA = ARENA, ARENA + 64
 AT_FDCWD = (1 << 64) - 100
@@ -39,11 +43,12 @@ LINES = [
     ("mmap", (0, 8192, 3, 0x22, (1 << 64) - 1, 0), 0x7F5B7FF82000,
      "mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f5b7ff82000"),
     ("read", (0, DATA, 10), -512,
-     "read(0, 0x10000040, 10)                 = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"),
-    ("getpid", (), -516, "getpid()                                = ? ERESTART_RESTARTBLOCK (Interrupted by signal)"),
-    ("getpid", (), -600, "getpid()                                = -1 (errno 600)"),
-    ("umask", (0o22,), 0o22, "umask(022)                              = 022"),
-    ("fcntl", (3, 3), 0o102002, "fcntl(3, F_GETFL)                       = 0x8402 (flags O_RDWR|O_APPEND|O_LARGEFILE)"),
+     f"{'read(0, 0x10000040, 10)':39} = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"),
+    ("getpid", (), -516, f"{'getpid()':39} = ? ERESTART_RESTARTBLOCK (Interrupted by signal)"),
+    ("getpid", (), -600, f"{'getpid()':39} = -1 (errno 600)"),
+    ("umask", (0o22,), 0o22, f"{'umask(022)':39} = 022"),
+    ("fcntl", (3, 3), 0o102002,
+     f"{'fcntl(3, F_GETFL)':39} = 0x8402 (flags O_RDWR|O_APPEND|O_LARGEFILE)"),
     ("syscall_0x3e7", (1, 2, 3, 4, 5, 6), -38,
      "syscall_0x3e7(0x1, 0x2, 0x3, 0x4, 0x5, 0x6) = -1 ENOSYS (Function not implemented)"),
 ]  # fmt: skip
@@ -187,3 +192,16 @@ def test_sets_that_make_no_sense(text: str) -> None:
 @pytest.mark.parametrize("name", ["file", "process", "network", "signal", "ipc", "desc", "memory"])
 def test_classes_are_those_of_strace(name: str) -> None:
     assert class_of_strace(name) == [call for call in known_calls() if parse_set(f"%{name}")(call)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_raises_on_nonsense(seed: int) -> None:
+    chance = random.Random(seed)
+    arena = Arena()
+    arena.put(chance.randbytes(2000) + bytes(96) + struct.pack("<200Q", *range(200)))
+    for name in [*strace.SIGNATURES, "nosuch"]:
+        kinds = [ARENA + chance.randrange(4000), chance.randrange(70), chance.getrandbits(64)]
+        args = six(chance.choices(kinds, k=6))
+        for result in (None, 0, 17, chance.getrandbits(40), -14, -512):
+            line = render_line(name, args, result, Ctx(memory=arena, args=args))
+            assert line.startswith(f"{name}(")

@@ -153,5 +153,5 @@ def test_a_call_in_progress_shows_what_is_known() -> None:
     where = arena.words("11Q", 0x1100, *[64] * 10)
     check_abandoned(arena, ("wait4", -1, where, 0, 0), ("clone", 0x1200011, 0, 0, 0, where),
                     ("clone", 17), ("clone3", where, 88), ("futex", where, 0, 1, where),
-                    ("prctl", 15, where), ("prctl", 16, where), ("sched_yield",),
+                    ("prctl", 15, where), ("prctl", 3), ("sched_yield",),
                     ("uname", where), ("getrlimit", 3, where))  # fmt: skip

@@ -68,7 +68,8 @@ def test_sleeping_shows_what_is_left_if_it_is_interrupted() -> None:
     for result in (0, EINTR, EINVAL, -512, -513, -514, RESTART):
         check(arena, result, ("nanosleep", time, time), ("clock_nanosleep", 0, 0, time, time),
               ("clock_nanosleep", 1, 1, time, time), ("clock_gettime", -6, time), ("time", time),
-              ("gettimeofday", time, time), ("setitimer", 1, time, time), ("times", time))  # fmt: skip
+              ("gettimeofday", time, time), ("setitimer", 1, time, time),
+              ("times", time))  # fmt: skip
 
 
 def test_polling() -> None:
