@@ -11,9 +11,14 @@ import sys
 import termios
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 HARDTACK = [sys.executable, "-m", "boot"]
@@ -23,10 +28,16 @@ def hardtack(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byt
     return subprocess.run([*HARDTACK, *words], cwd=ROOT, input=stdin, capture_output=True)
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextmanager
+def start(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A kernel in the background; it is killed at the end if it has not ended."""
+    with subprocess.Popen(
         [*HARDTACK, *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize(
@@ -59,13 +70,11 @@ def test_standard_streams_pass_through_whole() -> None:
 
 
 def test_a_reader_that_leaves_ends_the_program_and_not_the_kernel() -> None:
-    child = start("run", "--", "/bin/sh", "-c", "while :; do echo y || exit 9; done")
-    assert child.stdout is not None
-    assert child.stdin is not None
-    child.stdout.read(10)
-    child.stdout.close()
-    assert child.wait() == 128 + signal.SIGPIPE
-    child.stdin.close()
+    with start("run", "--", "/bin/sh", "-c", "while :; do echo y || exit 9; done") as child:
+        assert child.stdout is not None
+        child.stdout.read(10)
+        child.stdout.close()
+        assert child.wait() == 128 + signal.SIGPIPE
 
 
 def test_what_the_program_sees_is_what_was_asked_for(tmp_path: Path) -> None:
