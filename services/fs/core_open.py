@@ -28,7 +28,7 @@ from bus.errors import PosixError
 from services.fs.api import Foreign
 from services.fs.core_access import READ, WRITE, check, check_change, owns
 from services.fs.core_inode import Dentry, Directory, File, Link
-from services.fs.core_walk import Place, Walk, entry, find, placed
+from services.fs.core_walk import Place, Walk, approach, entry, find, placed
 
 if TYPE_CHECKING:
     from services.fs.api import At, Cred
@@ -93,7 +93,7 @@ def _plan_nameless(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> M
 
 
 def _plan_create(tree: Tree, at: At, path: bytes, flags: int, cred: Cred) -> Found | Make | Foreign:
-    walk = Walk(tree, at, path, cred)
+    walk = approach(tree, at, path, cred)
     while True:
         foreign = walk.run(1, follow=True)
         if foreign is not None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from services.fs.api import Cred
 
 PATHS_LIMIT = 16384
+CREDS_LIMIT = 64
 NAMES_LIMIT = 65536
 
 PathKey = tuple[int, int, bytes, bool]
@@ -239,6 +240,15 @@ class Tree:
             self.paths.clear()
         if self.paths_of:
             self.paths_of.clear()
+
+    def paths_for(self, cred: Cred) -> dict[PathKey, Dentry]:
+        """The path cache of an ordinary user."""
+        known = self.paths_of.get(cred)
+        if known is None:
+            if len(self.paths_of) >= CREDS_LIMIT:
+                self.paths_of.clear()
+            known = self.paths_of[cred] = {}
+        return known
 
     def evict_names(self, count: int, spare: Dentry | None = None) -> int:
         """Forget up to `count` names that a store can give again; replies with how many went."""

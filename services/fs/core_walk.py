@@ -86,23 +86,20 @@ class Walk:
 
     __slots__ = ("cred", "here", "links", "root", "slash", "todo", "tree", "volatile")
 
-    def __init__(self, tree: Tree, at: At, path: bytes, cred: Cred) -> None:
-        if not path:
-            raise PosixError(ENOENT)
-        if len(path) >= PATH_MAX:
-            raise PosixError(ENAMETOOLONG)
+    def __init__(self, tree: Tree, root: Dentry, here: Dentry, cred: Cred) -> None:
         self.tree = tree
         self.cred = cred
-        self.root = tree.dentry(at.root)
-        self.here = tree.dentry(at.base)
+        self.root = root
+        self.here = here
         self.links = 0
         self.slash = False
+        """The path ended in a slash: only a directory will do."""
         self.volatile = False
         """It led through a volume that others change: not to be remembered."""
         self.todo: list[bytes] = []
-        self._push(path)
 
-    def _push(self, path: bytes) -> None:
+    def push(self, path: bytes) -> None:
+        """Go on with a path, from the root where it is absolute."""
         if path[0] == 0x2F:
             self.here = self.root
         if not self.todo:
@@ -121,7 +118,7 @@ class Walk:
             raise NeedTarget(link)
         if not target:
             raise PosixError(ENOENT)
-        self._push(target)
+        self.push(target)
 
     def up(self) -> None:
         """`..`: not above the root, and out of volumes at their tops."""
@@ -189,39 +186,72 @@ class Walk:
             self.here = child
 
 
+def begin(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
+    """A walk along all of a path."""
+    if not path:
+        raise PosixError(ENOENT)
+    if len(path) >= PATH_MAX:
+        raise PosixError(ENAMETOOLONG)
+    walk = Walk(tree, tree.dentry(at.root), tree.dentry(at.base), cred)
+    walk.push(path)
+    return walk
+
+
+def approach(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
+    """A walk of which only the last component is left, if its directory is easy to know.
+
+    Directories that names are looked up in are remembered with the slash that ends their path.
+    """
+    cut = path.rfind(b"/") + 1
+    name = path[cut:]
+    if cut < 2 or not name or name in (b".", b"..") or len(path) >= PATH_MAX:
+        return begin(tree, at, path, cred)
+    paths = tree.paths if cred.uid == 0 else tree.paths_for(cred)
+    key: PathKey = (at.root, at.base, path[:cut], True)
+    found = paths.get(key)
+    if found is not None and found.linked:
+        walk = Walk(tree, tree.dentry(at.root), found, cred)
+    else:
+        walk = begin(tree, at, path[:cut], cred)
+        if walk.run(0, follow=True) is not None:
+            return begin(tree, at, path, cred)
+        if not isinstance(walk.here.inode, Directory):
+            raise PosixError(ENOTDIR)
+        remember(paths, key, walk)
+        walk.slash = False
+    walk.todo.append(name)
+    return walk
+
+
+def remember(paths: dict[PathKey, Dentry], key: PathKey, walk: Walk) -> None:
+    """Cache where a walk has led."""
+    if walk.here.linked and not walk.volatile:
+        if len(paths) >= PATHS_LIMIT:
+            paths.clear()
+        paths[key] = walk.here
+
+
 def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | Foreign:
     """What a path names, from the path cache where it can be."""
-    if cred.uid == 0:
-        paths = tree.paths
-    else:
-        known = tree.paths_of.get(cred)
-        if known is None:
-            if len(tree.paths_of) > 64:
-                tree.paths_of.clear()
-            known = tree.paths_of[cred] = {}
-        paths = known
+    paths = tree.paths if cred.uid == 0 else tree.paths_for(cred)
     key: PathKey = (at.root, at.base, path, follow)
     found = paths.get(key)
     if found is not None and found.linked:
         tree.name_hits += 1
         return found
-    walk = Walk(tree, at, path, cred)
+    walk = approach(tree, at, path, cred)
     foreign = walk.run(0, follow)
     if foreign is not None:
         return foreign
-    here = walk.here
-    if walk.slash and not isinstance(here.inode, Directory):
+    if walk.slash and not isinstance(walk.here.inode, Directory):
         raise PosixError(ENOTDIR)
-    if here.linked and not walk.volatile:
-        if len(paths) >= PATHS_LIMIT:
-            paths.clear()
-        paths[key] = here
-    return here
+    remember(paths, key, walk)
+    return walk.here
 
 
 def place(tree: Tree, at: At, path: bytes, cred: Cred) -> Place | Foreign:
     """The directory that the last component of a path is in, and that component."""
-    walk = Walk(tree, at, path, cred)
+    walk = approach(tree, at, path, cred)
     foreign = walk.run(1, follow=True)
     return foreign if foreign is not None else placed(walk)
 

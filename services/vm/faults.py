@@ -7,8 +7,9 @@ A fault costs the core and the trap more than serving a page does, so each serve
   the fault. No window leaves its region, its lowest table, or fills a present entry.
 - Files: `FILE_WINDOW` aligned pages to read. A write to a shared mapping marks the file's pages
   dirty, so its window starts with one page and doubles like the others.
-- A private page with other owners is copied, and so are up to `COPY_WINDOW` - 1 neighbours that
-  are in the same state; one without is claimed, with up to `CLAIM_WINDOW` neighbours.
+- A private page with other owners is copied, alone: copying neighbours too was measured and won
+  nothing, and would hide later changes of a file from pages nobody wrote. One without other
+  owners is claimed, with up to `CLAIM_WINDOW` - 1 neighbours.
 
 A read of untouched anonymous memory gets a page of its own: with windows a shared page of zeros
 would save little and cost each later write a second fault.
@@ -42,6 +43,8 @@ from services.vm.paging import (
 from services.vm.regions import STACK_GAP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from services.vm.api import FaultReply
     from services.vm.regions import Region
     from services.vm.space import AddressSpace
@@ -49,7 +52,6 @@ if TYPE_CHECKING:
 FIRST_WINDOW = 8
 FILE_WINDOW = 16
 WRITE_WINDOW = 64
-COPY_WINDOW = 2
 CLAIM_WINDOW = 8
 STREAMS = 16
 """How many sequential scans of one space are followed."""
@@ -185,25 +187,22 @@ def _present(space: AddressSpace, region: Region, vpn: int, entry: int, access: 
     frames = space.frames
     index = space.tables.leaves[vpn >> 9] + (vpn & 511)
     pfn = (entry & PTE_FRAME) >> PAGE_SHIFT
-    stop = min((region.end >> PAGE_SHIFT) - vpn, ENTRIES - (vpn & 511))
-    words = space.words
     if frames.refs[pfn] == 1:
-        words[index] = entry | PTE_W | PTE_D
-        refs = frames.refs
-        for slot in range(index + 1, index + min(CLAIM_WINDOW, stop)):
-            entry = words[slot]
-            if entry and not entry & PTE_W and refs[(entry & PTE_FRAME) >> PAGE_SHIFT] == 1:
-                words[slot] = entry | PTE_W | PTE_D
-        return RESOLVED
-    copy_page(space, index, pfn, region)
-    for slot in range(index + 1, index + min(COPY_WINDOW, stop)):
-        entry = words[slot]
-        pfn = (entry & PTE_FRAME) >> PAGE_SHIFT
-        if not entry or entry & PTE_W or frames.refs[pfn] == 1 or frames.free < ENTRIES:
-            break
-        copy_page(space, slot, pfn, region)
-    space.tables.narrow()
+        _claim(space, index, min((region.end >> PAGE_SHIFT) - vpn, ENTRIES - (vpn & 511)))
+    else:
+        copy_page(space, index, pfn, region)
+        space.tables.narrow()
     return RESOLVED
+
+
+def _claim(space: AddressSpace, index: int, room: int) -> None:
+    """Make an entry writable that holds its frame alone, and neighbours above that do."""
+    words, refs = space.words, space.frames.refs
+    words[index] |= PTE_W | PTE_D
+    for slot in range(index + 1, index + min(CLAIM_WINDOW, room)):
+        entry = words[slot]
+        if entry and not entry & PTE_W and refs[(entry & PTE_FRAME) >> PAGE_SHIFT] == 1:
+            words[slot] = entry | PTE_W | PTE_D
 
 
 def copy_page(space: AddressSpace, index: int, pfn: int, region: Region) -> None:
@@ -244,6 +243,8 @@ def _need(space: AddressSpace, region: Region, vpn: int, access: int) -> NeedPag
 def install(space: AddressSpace, need: NeedPages, pfns: tuple[int, ...], access: int) -> FaultReply:
     """Map a file's frames where they are still wanted; see `api.InstallPages`."""
     vpn = (need.vaddr >> PAGE_SHIFT) + need.wanted - need.first
+    if not need.first <= need.wanted < need.first + need.count:
+        raise MalformedRequest(f"page {need.wanted} is not among those asked for")
     region = space.regions.find(vpn << PAGE_SHIFT)
     if region is None or region.node != need.node or region.page_of(vpn) != need.wanted:
         return RESOLVED  # unmapped or replaced meanwhile: the access will tell
@@ -258,71 +259,70 @@ def install(space: AddressSpace, need: NeedPages, pfns: tuple[int, ...], access:
         return NO_MEMORY
 
 
-def _window(region: Region, need: NeedPages, count: int) -> range:
-    """The pages of a region that `count` frames from `need.first` belong to."""
+def _slots(
+    space: AddressSpace, region: Region, need: NeedPages, pfns: tuple[int, ...]
+) -> Iterator[tuple[int, int]]:
+    """(word index of the entry, frame) for each page of an answer that is not a hole."""
     low = need.vaddr >> PAGE_SHIFT
-    return range(max(low, region.start >> PAGE_SHIFT), min(low + count, region.end >> PAGE_SHIFT))
+    vpn = max(low, region.start >> PAGE_SHIFT)
+    high = min(low + len(pfns), region.end >> PAGE_SHIFT)
+    refs = space.frames.refs
+    while vpn < high:
+        stop = min(high, (vpn | 511) + 1)
+        base = space.tables.leaf(vpn) - (vpn & ~511)
+        for index, pfn in enumerate(pfns[vpn - low : stop - low], base + vpn):
+            if pfn:
+                if refs[pfn] <= 0:
+                    raise MalformedRequest(f"frame {pfn:#x} is free")
+                yield index, pfn
+        vpn = stop
 
 
 def _install_private(
     space: AddressSpace, region: Region, need: NeedPages, pfns: tuple[int, ...], access: int
 ) -> FaultReply:
-    low = need.vaddr >> PAGE_SHIFT
-    wanted = low + need.wanted - need.first
-    words, tables, refs = space.words, space.tables, space.frames.refs
+    words, refs, code = space.words, space.frames.refs, space.frames.code
     bits = region.leaf & ~PTE_W
     executable = region.prot & PROT_EXEC
-    for vpn in _window(region, need, len(pfns)):
-        pfn = pfns[vpn - low]
-        if not pfn and vpn != wanted:
-            continue
-        index = tables.leaf(vpn) + (vpn & 511)
+    for index, pfn in _slots(space, region, need, pfns):
         if words[index]:
             continue
-        if not pfn:
-            zero_fill(space, region, vpn, vpn + 1, vpn)
-            continue
-        if refs[pfn] <= 0:
-            raise MalformedRequest(f"frame {pfn:#x} is free")
         words[index] = pfn << PAGE_SHIFT | bits
         refs[pfn] += 1
         if executable:
-            space.frames.code[pfn] = 1
-    index = tables.leaf(wanted) + (wanted & 511)
-    entry = words[index]
-    if access == ACCESS_WRITE and entry & PTE_P and not entry & PTE_W:
-        return _present(space, region, wanted, entry, access)
+            code[pfn] = 1
+    vpn = region.vpn_of(need.wanted)
+    entry = space.tables.entry(vpn)
+    if not entry:
+        zero_fill(space, region, vpn, vpn + 1, vpn)
+    elif access == ACCESS_WRITE and entry & PTE_P and not entry & PTE_W:
+        return _present(space, region, vpn, entry, access)
     return RESOLVED
 
 
 def _install_shared(
     space: AddressSpace, region: Region, need: NeedPages, pfns: tuple[int, ...]
 ) -> FaultReply:
-    low = need.vaddr >> PAGE_SHIFT
-    wanted = low + need.wanted - need.first
-    if not pfns[wanted - low]:
+    if not pfns[need.wanted - need.first]:
         # A hole read through a shared mapping becomes a page of the file: what others write to
         # it later has to show here.
         if need.for_write:
-            return NO_MEMORY
-        return NeedPages(need.node, need.wanted, 1, need.wanted, wanted << PAGE_SHIFT, True)
-    words, tables, frames = space.words, space.tables, space.frames
+            raise MalformedRequest(f"page {need.wanted} of node {need.node} is still a hole")
+        vaddr = region.vpn_of(need.wanted) << PAGE_SHIFT
+        return NeedPages(need.node, need.wanted, 1, need.wanted, vaddr, True)
+    words, frames = space.words, space.frames
     bits = region.leaf if need.for_write else region.leaf & ~PTE_W
-    for vpn in _window(region, need, len(pfns)):
-        pfn = pfns[vpn - low]
-        if not pfn:
-            continue
-        index = tables.leaf(vpn) + (vpn & 511)
+    for index, pfn in _slots(space, region, need, pfns):
         entry = words[index]
         if entry:
             old = (entry & PTE_FRAME) >> PAGE_SHIFT
             if old == pfn:
                 words[index] = entry | bits & PTE_W
                 continue
-            tables.narrow()  # the file has another frame for this page now
+            space.tables.narrow()  # the file has another frame for this page now
             frames.unref(old)
         words[index] = pfn << PAGE_SHIFT | bits
-        frames.ref(pfn)
+        frames.refs[pfn] += 1
         if region.prot & PROT_EXEC:
             frames.code[pfn] = 1
     return RESOLVED

@@ -52,6 +52,10 @@ class Region:
         """The page of the file that belongs at `vpn`."""
         return vpn + (self.offset - self.start >> 12)
 
+    def vpn_of(self, page: int) -> int:
+        """Where that page of the file belongs: the reverse of `page_of`."""
+        return page + (self.start - self.offset >> 12)
+
     def part(self, start: int, end: int, prot: int | None = None) -> Region:
         """The same mapping over a part of it, perhaps with other rights."""
         offset = self.offset if self.node is None else self.offset + start - self.start

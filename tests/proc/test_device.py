@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +14,8 @@ from services.drivers.entropy.service import EntropyService
 from services.proc.files.device import RNDGETENTCNT
 from tests.proc.guest import Guest, GuestMachine, running_machine
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @pytest.fixture

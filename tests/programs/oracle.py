@@ -216,8 +216,9 @@ def hardtack_argv(command: Command, scratch: Path, options: Sequence[str] = ()) 
 def on_hardtack(
     command: Command, scratch: Path, limit_s: float = LIMIT_S, options: Sequence[str] = ()
 ) -> Outcome:
-    """The command, by a kernel booted for it."""
-    argv = hardtack_argv(command, scratch, options)
+    """The command, by a kernel booted for it, which ends even if nobody is left to end it."""
+    guard = ["timeout", "-s", "KILL", str(limit_s + GRACE_S)] if shutil.which("timeout") else []
+    argv = [*guard, *hardtack_argv(command, scratch, options)]
     return execute(argv, command.stdin, REPOSITORY, os.environ, limit_s)
 
 

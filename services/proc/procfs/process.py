@@ -265,7 +265,10 @@ async def limits(spot: Spot) -> bytes:
     for (name, unit), pair in zip(LIMIT_NAMES, spot.subject.limits, strict=True):
         soft, hard = ("unlimited" if n == abi.RLIM_INFINITY else str(n) for n in pair)
         rows.append((name, soft, hard, unit))
-    return "".join(f"{a:25} {b:20} {c:20} {d:10}\n" for a, b, c, d in rows).encode()
+    return "".join(
+        f"{name:25} {soft:20} {hard:20} {f'{unit:10}' if unit else ''}\n"
+        for name, soft, hard, unit in rows
+    ).encode()
 
 
 async def cgroup(spot: Spot) -> bytes:

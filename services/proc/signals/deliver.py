@@ -102,6 +102,8 @@ async def _take(thread: Thread, info: SigInfo) -> bool:
     if action.handler != SIG_DFL:
         _settle_call(thread, action)
         if not await _enter_handler(thread, info, action):
+            if signal == SIGSEGV:  # its own handler has no stack: nothing is left but death
+                process.actions.set(SIGSEGV, Action(SIG_DFL))
             send.force(thread, send.kernel_info(SIGSEGV))
         return True
     if signal in IGNORED_BY_DEFAULT or signal == SIGCONT:
