@@ -151,6 +151,26 @@ static void priv_lgdt(void)
     __asm__ volatile("lgdt (%0)" ::"r"(descriptor));
 }
 
+static void priv_lidt(void)
+{
+    static char descriptor[10];
+
+    __asm__ volatile("lidt (%0)" ::"r"(descriptor));
+}
+
+static void priv_clts(void) { __asm__ volatile("clts"); }
+static void priv_lmsw(void) { __asm__ volatile("lmsw %w0" ::"r"(0)); }
+static void priv_dr7(void) { __asm__ volatile("mov %0, %%dr7" ::"r"(0ul)); }
+static void priv_insb(void) { __asm__ volatile("insb" ::"d"(0x60), "D"(code_in_data) : "memory"); }
+static void load_kernel_ss(void) { __asm__ volatile("mov %w0, %%ss" ::"r"(0x18)); }
+
+static void far_jump_to_kernel(void)
+{
+    static struct { uint32_t offset; uint16_t selector; } __attribute__((packed)) target = {0x1000, 8};
+
+    __asm__ volatile("ljmpl *%0" ::"m"(target));
+}
+
 static void priv_ltr(void) { __asm__ volatile("ltr %w0" ::"r"(8)); }
 
 static void iret_to_kernel(void)
@@ -253,6 +273,13 @@ static const struct offence offences[] = {
     {"priv-wbinvd", priv_wbinvd, 0},
     {"priv-lgdt", priv_lgdt, 0},
     {"priv-ltr", priv_ltr, 0},
+    {"priv-lidt", priv_lidt, 0},
+    {"priv-clts", priv_clts, 0},
+    {"priv-lmsw", priv_lmsw, 0},
+    {"priv-dr7", priv_dr7, 0},
+    {"priv-insb", priv_insb, 0},
+    {"load-kernel-ss", load_kernel_ss, 0},
+    {"far-jump-to-kernel", far_jump_to_kernel, 0},
     {"iret-to-kernel", iret_to_kernel, 0},
     {"double-fault-in-handler", double_fault_in_handler, 1},
     {"fault-in-handler", fault_in_handler, 0},

@@ -658,6 +658,8 @@ class CacheCounts:
     names: int
     name_hits: int
     name_misses: int
+    in_use: int = 0
+    """Nodes that somebody outside fs holds a reference to."""
 
 
 @request("fs", idempotent=True)

@@ -35,12 +35,17 @@ DIRENT_BYTES = 20
 """What tmpfs counts for one entry in a directory's size."""
 
 
+PathKey = tuple[int, int, bytes, bool]
+"""Root node, base node, path, and whether a link at its end is followed."""
+
+
 class Dentry:
     """A name in a directory, with its inode; or with None, the name's absence."""
 
     __slots__ = (
         "hides",
         "inode",
+        "known_as",
         "linked",
         "mounted",
         "name",
@@ -65,6 +70,8 @@ class Dentry:
         """The store has this name too."""
         self.secret = False
         """Absent although the store has it: a whiteout, which must not be evicted."""
+        self.known_as: list[tuple[dict[PathKey, Dentry], PathKey]] = []
+        """Where the path caches have it."""
         self.turn = 0
         """`Tree.turn` when a volatile store last confirmed it."""
 

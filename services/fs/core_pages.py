@@ -4,8 +4,9 @@
 the file (or past `backed_bytes`), else it is still in the store. Frame 0 is never given out:
 there it marks a hole in the middle of what the store has.
 
-Everything copies whole runs: neighbouring pages in neighbouring frames are one run. Where frames
-were handed out for mappings they may hold translated code: changing them rings DOORBELL_CODE.
+Everything copies whole runs: neighbouring pages in neighbouring frames are one run. A frame that
+was ever mapped executable may hold translated code (vm's `code_flags` say so): changing it rings
+DOORBELL_CODE.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bus.errors import PosixError
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_inode import File
 from services.fs.core_need import NeedPages
+from services.vm.api import code_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,6 +103,7 @@ class PageCache:
 
     def __init__(self, ram: Ram, frames: Frames) -> None:
         self.ram = ram
+        self._code = code_flags(ram)
         self.frames = frames
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────
@@ -176,7 +179,7 @@ class PageCache:
         view[target : target + length] = view[source : source + length]
         if offset + length > file.size:
             file.size = offset + length
-        if file.mapped:
+        if self._code[pfn]:
             self.ram.ring(DOORBELL_CODE)
         return True
 
@@ -231,7 +234,7 @@ class PageCache:
         if reached < last:
             length = ((reached + 1) << PAGE_SHIFT) - offset
         done = copy(self.ram, runs(file.pages, offset, length), extents)
-        self._written(file, offset + done)
+        self._written(file, offset, offset + done)
         return done
 
     def write_bytes(self, file: File, offset: int, data: bytes) -> int:
@@ -245,7 +248,7 @@ class PageCache:
         for paddr, count in runs(file.pages, offset, length):
             view[paddr : paddr + count] = data[done : done + count]
             done += count
-        self._written(file, offset + done)
+        self._written(file, offset, offset + done)
         return done
 
     def _sealed(self, file: File, offset: int, length: int) -> int:
@@ -261,10 +264,17 @@ class PageCache:
                     raise PosixError(EPERM)
         return length
 
-    def _written(self, file: File, end: int) -> None:
+    def _written(self, file: File, start: int, end: int) -> None:
         if end > file.size:
             file.size = end
         if file.mapped:
+            get = file.pages.get
+            for index in range(start >> PAGE_SHIFT, page_count(end)):
+                self.changed(file, get(index, 0))
+
+    def changed(self, file: File, pfn: int) -> None:
+        """A frame of a file was written: the cores must forget what they translated of it."""
+        if file.mapped and self._code[pfn]:
             self.ram.ring(DOORBELL_CODE)
 
     def overwrite(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> None:
@@ -282,7 +292,7 @@ class PageCache:
                 paddr += step
                 position += step
                 left -= step
-        self._written(file, offset + length)
+        self._written(file, offset, offset + length)
         file.backed_bytes = file.size
 
     def written_back(self, file: File) -> None:
@@ -329,8 +339,7 @@ class PageCache:
             pfn = file.pages.get(length_bytes >> PAGE_SHIFT) if tail else None
             if pfn:
                 self.ram.zero((pfn << PAGE_SHIFT) + tail, PAGE_BYTES - tail)
-                if mapped:
-                    self.ram.ring(DOORBELL_CODE)
+                self.changed(file, pfn)
         file.size = length_bytes
         return shrinks and mapped
 

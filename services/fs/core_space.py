@@ -6,7 +6,7 @@ from errno import EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
+from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_pages import (
     PAGE_MASK,
     SEAL_FUTURE_WRITE,
@@ -127,8 +127,7 @@ def _zero(cache: PageCache, file: File, index: int, start: int, stop: int) -> No
     pfn = file.pages.get(index)
     if pfn and stop > start:
         cache.ram.zero((pfn << PAGE_SHIFT) + start, stop - start)
-        if file.mapped:
-            cache.ram.ring(DOORBELL_CODE)
+        cache.changed(file, pfn)
 
 
 def _collapse(cache: PageCache, file: File, offset: int, length_bytes: int) -> None:

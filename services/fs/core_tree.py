@@ -1,10 +1,11 @@
 """The tree of names: dentries, node numbers, volumes, and what may be forgotten.
 
 Node numbers are never reused, so a stale one is always the caller's fault. `paths` caches whole
-walks: (root node, base node, path, follow) → dentry, for walks that met no refusal. uid 0 may
-search every directory and has one cache; others have one each per `Cred`. An entry is good while
-its dentry is `linked`; whatever else may change where a path leads, or who may walk it, calls
-`paths_changed`.
+walks, for those that met no refusal, went through no volatile volume and never up by `..`. uid 0
+may search every directory and has one cache; others have one each per `Cred`. A dentry knows its
+entries (`known_as`) and takes them along when it is removed, moved or evicted. That is enough for
+files and, as only empty ones are removed, for directories; what changes where other paths lead (a
+link goes, a directory moves, a mount) or who may walk them calls `paths_changed`.
 
 Dentries that came from a store are `clean`: they may be evicted, oldest first, while nothing
 holds them. What is in memory only is never evicted.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import KernelBug, MalformedRequest
 from services.fs.core_frames import Frames
-from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode
+from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode, Link, PathKey
 from services.fs.core_locks import Locks
 from services.fs.core_volume import Volume
 from services.fs.core_watch import Watches
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
 PATHS_LIMIT = 16384
 CREDS_LIMIT = 64
+ALIASES_LIMIT = 64
 NAMES_LIMIT = 65536
-
-PathKey = tuple[int, int, bytes, bool]
 
 
 class Tree:
@@ -134,7 +134,7 @@ class Tree:
             raise KernelBug(f"{dentry!r} cannot be removed")
         self._vacate(dentry, parent, parent.inode)
         self._unlink_entry(dentry)
-        if inode.__class__ is not File:
+        if isinstance(inode, Link):
             self.paths_changed()
         if not dentry.refs:
             self._let_go(dentry)
@@ -149,7 +149,9 @@ class Tree:
         self._vacate(dentry, old_parent, old_parent.inode)
         self._put(dentry, parent, directory, name)
         self.clean.pop(dentry, None)
-        self.paths_changed()
+        self.forget_paths(dentry)
+        if isinstance(dentry.inode, Directory | Link):
+            self.paths_changed()
 
     def exchange(self, one: Dentry, other: Dentry) -> None:
         """Two dentries swap places."""
@@ -197,6 +199,7 @@ class Tree:
 
     def _unlink_entry(self, dentry: Dentry) -> None:
         dentry.linked = False
+        self.forget_paths(dentry)
         self.clean.pop(dentry, None)
 
     def remember(self, parent: Dentry, name: bytes, inode: Inode | None) -> None:
@@ -241,6 +244,21 @@ class Tree:
         if self.paths_of:
             self.paths_of.clear()
 
+    def remember_path(self, paths: dict[PathKey, Dentry], key: PathKey, dentry: Dentry) -> None:
+        """A walk has led to a dentry."""
+        if len(paths) >= PATHS_LIMIT or len(dentry.known_as) >= ALIASES_LIMIT:
+            self.paths_changed()
+            dentry.known_as.clear()
+        paths[key] = dentry
+        dentry.known_as.append((paths, key))
+
+    def forget_paths(self, dentry: Dentry) -> None:
+        """Paths that led to a dentry lead there no more."""
+        if dentry.known_as:
+            for paths, key in dentry.known_as:
+                paths.pop(key, None)
+            dentry.known_as.clear()
+
     def paths_for(self, cred: Cred) -> dict[PathKey, Dentry]:
         """The path cache of an ordinary user."""
         known = self.paths_of.get(cred)
@@ -262,8 +280,6 @@ class Tree:
                 continue
             self._evict(dentry)
             gone += 1
-        if gone:
-            self.paths_changed()
         return gone
 
     def _evictable(self, dentry: Dentry) -> bool:
@@ -284,7 +300,7 @@ class Tree:
             raise KernelBug(f"{dentry!r} is in the cache without a directory")
         del parent.inode.children[dentry.name]
         self.names -= 1
-        dentry.linked = False
+        self._unlink_entry(dentry)
         self._let_go(dentry)
 
     def _let_go(self, dentry: Dentry) -> None:

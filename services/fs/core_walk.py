@@ -20,11 +20,11 @@ from services.fs.api import Foreign
 from services.fs.core_access import EXECUTE, allowed
 from services.fs.core_inode import Dentry, Directory, Link
 from services.fs.core_need import NeedFresh, NeedName, NeedTarget
-from services.fs.core_tree import PATHS_LIMIT
 
 if TYPE_CHECKING:
     from services.fs.api import At, Cred
-    from services.fs.core_tree import PathKey, Tree
+    from services.fs.core_inode import PathKey
+    from services.fs.core_tree import Tree
 
 NAME_MAX = 255
 PATH_MAX = 4096
@@ -84,7 +84,7 @@ def _confirmed(tree: Tree, parent: Dentry, name: bytes, child: Dentry | None) ->
 class Walk:
     """One resolution under way: where it is (`here`) and what is left (`todo`, last first)."""
 
-    __slots__ = ("cred", "here", "links", "root", "slash", "todo", "tree", "volatile")
+    __slots__ = ("cred", "fleeting", "here", "links", "root", "slash", "todo", "tree")
 
     def __init__(self, tree: Tree, root: Dentry, here: Dentry, cred: Cred) -> None:
         self.tree = tree
@@ -94,8 +94,8 @@ class Walk:
         self.links = 0
         self.slash = False
         """The path ended in a slash: only a directory will do."""
-        self.volatile = False
-        """It led through a volume that others change: not to be remembered."""
+        self.fleeting = False
+        """It went up, or through a volume that others change: not to be remembered."""
         self.todo: list[bytes] = []
 
     def push(self, path: bytes) -> None:
@@ -122,6 +122,7 @@ class Walk:
 
     def up(self) -> None:
         """`..`: not above the root, and out of volumes at their tops."""
+        self.fleeting = True
         here = self.here
         while here is not self.root:
             if here.parent is not None:
@@ -169,7 +170,7 @@ class Walk:
                 self.up()
                 continue
             if inode.volume.volatile:
-                self.volatile = True
+                self.fleeting = True
             child = entry(self.tree, self.here, name)
             if child is None:
                 raise PosixError(ENOENT)
@@ -217,18 +218,11 @@ def approach(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
             return begin(tree, at, path, cred)
         if not isinstance(walk.here.inode, Directory):
             raise PosixError(ENOTDIR)
-        remember(paths, key, walk)
+        if not walk.fleeting and walk.here.linked:
+            tree.remember_path(paths, key, walk.here)
         walk.slash = False
     walk.todo.append(name)
     return walk
-
-
-def remember(paths: dict[PathKey, Dentry], key: PathKey, walk: Walk) -> None:
-    """Cache where a walk has led."""
-    if walk.here.linked and not walk.volatile:
-        if len(paths) >= PATHS_LIMIT:
-            paths.clear()
-        paths[key] = walk.here
 
 
 def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | Foreign:
@@ -245,7 +239,8 @@ def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | 
         return foreign
     if walk.slash and not isinstance(walk.here.inode, Directory):
         raise PosixError(ENOTDIR)
-    remember(paths, key, walk)
+    if not walk.fleeting and walk.here.linked:
+        tree.remember_path(paths, key, walk.here)
     return walk.here
 
 

@@ -181,6 +181,7 @@ class NodeHandlers:
             tree.names,
             tree.name_hits,
             tree.name_misses,
+            sum(dentry.refs > 0 for dentry in tree.nodes.values()),
         )
 
     async def evict_pages(self, request: api.EvictPages) -> int:

@@ -14,8 +14,7 @@ import trio
 
 from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
-from services.drivers.cpu.engine import Ticker
-from services.fs.api import At, Foreign, Opened, Release, Resolve, Retain, RootNode
+from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
 from services.proc import lifecycle, table
 from services.proc.abi import SIGKILL
 from services.proc.api import ListProcesses, ProcessInfo, Signal
@@ -30,6 +29,7 @@ from services.proc.task import Credentials, Directories, Process, Thread
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
+from services.vm.api import Frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,6 +53,7 @@ class ProcService:
         self.kernel.log = lambda text: print(text, file=sys.stderr, flush=True)
         self.config = config
         self.tracer: Tracer | None = None
+        self._nodes_at_start = 0
         self.gate = Gate(self.kernel, table.build())
         self.kernel.extra["gate"] = self.gate
         self.kernel.extra["procfs"] = ProcFs(self.kernel)
@@ -94,8 +95,8 @@ class ProcService:
         kernel = self.kernel
         trace = self._open_trace()
         kernel.boot_realtime_ns = await kernel.clock.call(Now(REALTIME))
-        ticker = Ticker(kernel.core, SLICE_S)  # type: ignore[arg-type]
-        ticker.start()
+        self._nodes_at_start = (await kernel.fs.call(Caches())).in_use
+        kernel.core.start_ticker(SLICE_S)
         try:
             async with trio.open_nursery() as nursery:
                 kernel.nursery = nursery
@@ -110,7 +111,7 @@ class ProcService:
                         await self._end_all()
                 nursery.cancel_scope.cancel()
         finally:
-            ticker.stop()
+            kernel.core.stop_ticker()
             kernel.nursery = None
             if trace is not None:
                 trace.close()
@@ -252,6 +253,22 @@ class ProcService:
             self.kill_all()
         for process in [p for p in kernel.processes.values() if p.zombie]:
             lifecycle.reap(process)
+        for leak in await self._leaks():
+            kernel.log(f"hardtack: kernel bug: at the end {leak}")
+
+    async def _leaks(self) -> list[str]:
+        """What ended programs have left behind: nothing, if the kernel is right."""
+        kernel = self.kernel
+        spaces = (await kernel.vm.call(Frames())).spaces
+        counts = {
+            "process": len(kernel.processes) - 1,
+            "thread": len(kernel.threads),
+            "futex": len(kernel.futexes),
+            "address space": spaces,
+            "file node in use": (await kernel.fs.call(Caches())).in_use - self._nodes_at_start,
+            "byte of reservations": kernel.admission.current,
+        }
+        return [f"{count} {what}(s) left" for what, count in counts.items() if count]
 
     def _shutdown(self, status: int) -> None:
         assert self.kernel.main is not None
@@ -259,9 +276,11 @@ class ProcService:
         self.kill_all()
 
     def signal_program(self, number: int) -> None:
-        """Send a host's signal to the guest's first program."""
-        if self.kernel.main is not None:
-            send.to_process(self.kernel.main, send.kernel_info(number))
+        """Send a host's signal to the guest's first program and its group, as a terminal would."""
+        main = self.kernel.main
+        if main is not None:
+            for process in self.kernel.group(main.pgid):
+                send.to_process(process, send.kernel_info(number))
 
     def kill_all(self) -> None:
         """SIGKILL to every process."""

@@ -141,7 +141,9 @@ class Gate:
 
     async def _slowly(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
         """A call that must wait for admission, is traced, or changes the registers itself."""
-        await self.kernel.admission.wait(call.bound)
+        admission = self.kernel.admission
+        if not admission.try_admit(call.bound):
+            await admission.wait(call.bound)
         try:
             slow = self.kernel.slow_path
             if slow is not None:

@@ -228,6 +228,8 @@ class InstallPages(Request[FaultReply]):
     need: NeedPages
     pfns: tuple[int, ...]
     access: int
+    major: bool = False
+    """Whether getting them took a device (getrusage(2) counts such faults apart)."""
 
 
 @request("vm", errors=(ENOMEM,))

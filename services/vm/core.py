@@ -75,7 +75,8 @@ class VirtualMemory:
 
     def install(self, call: InstallPages) -> FaultReply:
         """See `api.InstallPages`."""
-        return faults.install(self.space(call.space), call.need, call.pfns, call.access)
+        space = self.space(call.space)
+        return faults.install(space, call.need, call.pfns, call.access, call.major)
 
     def alloc_frames(self, count: int, zero: bool) -> tuple[int, ...]:
         """See `api.AllocFrames`."""

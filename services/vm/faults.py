@@ -240,7 +240,9 @@ def _need(space: AddressSpace, region: Region, vpn: int, access: int) -> NeedPag
     return NeedPages(region.node, first, high - low, wanted, low << PAGE_SHIFT, for_write)
 
 
-def install(space: AddressSpace, need: NeedPages, pfns: tuple[int, ...], access: int) -> FaultReply:
+def install(
+    space: AddressSpace, need: NeedPages, pfns: tuple[int, ...], access: int, major: bool = False
+) -> FaultReply:
     """Map a file's frames where they are still wanted; see `api.InstallPages`."""
     vpn = (need.vaddr >> PAGE_SHIFT) + need.wanted - need.first
     if not need.first <= need.wanted < need.first + need.count:
@@ -250,7 +252,10 @@ def install(space: AddressSpace, need: NeedPages, pfns: tuple[int, ...], access:
         return RESOLVED  # unmapped or replaced meanwhile: the access will tell
     if need.wanted - need.first >= len(pfns):
         return BEYOND_FILE
-    space.minor_faults += 1
+    if major:
+        space.major_faults += 1
+    else:
+        space.minor_faults += 1
     try:
         if region.shared:
             return _install_shared(space, region, need, pfns)

@@ -101,12 +101,14 @@ class Region:
 class RegionMap:
     """Disjoint regions in ascending order, and how many of them name each file."""
 
-    __slots__ = ("files", "items", "starts")
+    __slots__ = ("_searched", "files", "items", "starts")
 
     def __init__(self) -> None:
         self.starts: list[int] = []
         self.items: list[Region] = []
         self.files: dict[int, int] = {}
+        self._searched = (0, 0, 0)
+        """(top, length, end): between `end` and `top` there is no hole of `length` bytes."""
 
     def copy(self) -> RegionMap:
         """For fork."""
@@ -114,6 +116,7 @@ class RegionMap:
         other.starts = self.starts.copy()
         other.items = self.items.copy()
         other.files = self.files.copy()
+        other._searched = self._searched
         return other
 
     def __len__(self) -> int:
@@ -173,7 +176,8 @@ class RegionMap:
             following = items[index]
             if region.joins(following):
                 region = region.part(region.start, following.end)
-                self._drop(index)
+                del starts[index], items[index]
+                self._forget(following.node)
         if index and items[index - 1].end == region.start:
             previous = items[index - 1]
             if previous.joins(region):
@@ -186,10 +190,7 @@ class RegionMap:
             self.files[region.node] = self.files.get(region.node, 0) + 1
         return region
 
-    def _drop(self, index: int) -> None:
-        node = self.items[index].node
-        del self.items[index]
-        del self.starts[index]
+    def _forget(self, node: int | None) -> None:
         if node is not None:
             left = self.files[node] - 1
             if left:
@@ -204,8 +205,11 @@ class RegionMap:
             return []
         removed = self.items[low:high]
         first, last = removed[0], removed[-1]
-        for index in range(high - 1, low - 1, -1):
-            self._drop(index)
+        del self.starts[low:high], self.items[low:high]
+        for region in removed:
+            self._forget(region.node)
+        if end > self._searched[2]:
+            self._searched = (0, 0, 0)
         if last.end > end:
             self._put(low, last.part(end, last.end))
             removed[-1] = last.part(max(last.start, start), end)
@@ -224,13 +228,16 @@ class RegionMap:
 
     def find_free(self, length: int, top: int) -> int | None:
         """The highest hole of `length` bytes below `top`, as Linux looks for one."""
-        end = top
-        for index in range(bisect_left(self.starts, top) - 1, -1, -1):
+        known_top, known_length, end = self._searched
+        if top != known_top or length < known_length:
+            end = top
+        for index in range(bisect_left(self.starts, end) - 1, -1, -1):
             region = self.items[index]
             if region.end <= end - length:
                 break
             if region.start < end:
                 end = region.start - STACK_GAP if region.grows_down else region.start
+        self._searched = (top, length, end)
         start = end - length
         return start if start >= MIN_ADDRESS else None
 

@@ -30,8 +30,11 @@ ROOT = Cred(0, 0)
 USER = Cred(1000, 1000, frozenset({1000, 50}))
 SECOND_NS = 10**9
 START_NS = 1_700_000_000 * SECOND_NS
-RESERVED_FRAMES = 64
-"""Frames at the start of RAM that tests use as user memory."""
+USER_FRAMES = 64
+"""Frames at `MEMORY` that tests use as user memory."""
+MEMORY = 16 * PAGE_BYTES
+RESERVED_FRAMES = 16 + USER_FRAMES
+"""What vm gives out starts here."""
 
 
 class FakeVm:
@@ -134,17 +137,17 @@ class Machine:
 
     async def write(self, node: int, offset: int, data: bytes, **more: Any) -> api.Written:
         """Write from user memory that is cut up unevenly."""
-        assert len(data) <= (RESERVED_FRAMES - 1) * PAGE_BYTES
-        self.ram.bytes[PAGE_BYTES : PAGE_BYTES + len(data)] = data
+        assert len(data) <= USER_FRAMES * PAGE_BYTES
+        self.ram.bytes[MEMORY : MEMORY + len(data)] = data
         reply = await self.call(api.Write(node, offset, cut(len(data)), self.cred, **more))
         assert isinstance(reply, api.Written)
         return reply
 
     async def read(self, node: int, offset: int, count: int) -> bytes:
         """Read into user memory that is cut up unevenly."""
-        assert count <= (RESERVED_FRAMES - 1) * PAGE_BYTES
+        assert count <= USER_FRAMES * PAGE_BYTES
         done = await self.call(api.Read(node, offset, cut(count)))
-        return bytes(self.ram.bytes[PAGE_BYTES : PAGE_BYTES + done])
+        return bytes(self.ram.bytes[MEMORY : MEMORY + done])
 
     async def put(self, path: bytes, data: bytes, mode: int = 0o644) -> None:
         """Make a file with this content."""
@@ -219,8 +222,8 @@ def pages_of(machine: Machine) -> int:
 
 
 def cut(count: int) -> list[tuple[int, int]]:
-    """User memory from frame 1 on, in uneven pieces."""
-    pieces, start = [], PAGE_BYTES
+    """User memory in uneven pieces."""
+    pieces, start = [], MEMORY
     for size in (1, 4095, 5000, 77):
         if count <= 0:
             break

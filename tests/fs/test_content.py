@@ -10,7 +10,8 @@ from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES
 from services.fs import api
 from services.fs.api import APPEND, Written
 from services.fs.service import MountSpec
-from tests.fs.machine import SECOND_NS, USER, Machine
+from services.vm.api import code_flags
+from tests.fs.machine import MEMORY, SECOND_NS, USER, Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +49,10 @@ async def test_the_file_size_limit_shortens_a_write_and_then_refuses_it(memory: 
     m = memory
     node = (await m.open(b"/f", O_RDWR_CREAT)).node
     assert (await m.write(node, 90, b"x" * 20, limit_bytes=100)).count == 10
-    request = api.Write(node, 100, [(4096, 1)], m.cred, limit_bytes=100)
+    request = api.Write(node, 100, [(MEMORY, 1)], m.cred, limit_bytes=100)
     assert await m.errno(request) == EFBIG
-    assert await m.errno(api.Write(node, (1 << 63) - 1, [(4096, 1)], m.cred)) == EFBIG
-    assert await m.errno(api.Write(node, -5, [(4096, 1)], m.cred)) == EINVAL
+    assert await m.errno(api.Write(node, (1 << 63) - 1, [(MEMORY, 1)], m.cred)) == EFBIG
+    assert await m.errno(api.Write(node, -5, [(MEMORY, 1)], m.cred)) == EINVAL
     await m.release(node)
 
 
@@ -72,12 +73,12 @@ async def test_shrinking_cuts_and_growing_again_shows_zeros(memory: Machine) -> 
 
 async def test_only_regular_files_have_content(memory: Machine) -> None:
     m = memory
-    assert await m.errno(api.Read(m.at.root, 0, [(4096, 1)])) == EISDIR
+    assert await m.errno(api.Read(m.at.root, 0, [(MEMORY, 1)])) == EISDIR
     assert await m.errno(api.Truncate(m.at.root, 0, m.cred)) == EISDIR
     assert await m.errno(api.ReadBytes(m.at.root, 0, 1)) == EISDIR
     await m.call(api.MakeNode(m.at, b"/fifo", 0o10644, 0, m.cred))
     node = (await m.open(b"/fifo")).node
-    assert await m.errno(api.Read(node, 0, [(4096, 1)])) == EINVAL
+    assert await m.errno(api.Read(node, 0, [(MEMORY, 1)])) == EINVAL
     await m.release(node)
 
 
@@ -90,9 +91,11 @@ async def test_mappings_and_files_are_the_same_pages(memory: Machine) -> None:
     await m.write(node, 0, b"x" * 5000)
     m.ram.words[0] = 0
     first, second = await m.call(api.Pages(node, 0, 9, for_write=False))
+    code_flags(m.ram)[first] = 1
     assert bytes(m.ram.bytes[first << 12 : (first << 12) + 3]) == b"xxx"
     m.ram.bytes[(second << 12) + 100] = 0x41
     assert await m.read(node, 4096 + 100, 1) == b"A"
+    await m.write(node, 5000, b"no code here")
     assert not m.ram.words[0]
     await m.write(node, 4090, b"1234567890")
     assert m.ram.words[0] == DOORBELL_CODE
@@ -211,7 +214,7 @@ async def test_the_cache_yields_when_memory_is_short(lower: Path) -> None:
     for i in range(8):
         (lower / f"big{i}").write_bytes(os.urandom(60 * PAGE_BYTES))
     root = MountSpec(b"/", "hosttree", os.fsencode(lower))
-    m = await Machine(root, ram_pages=64 + 200).start()
+    m = await Machine(root, ram_pages=80 + 200).start()
     for i in (*range(8), *range(8)):
         assert await m.get(b"/big%d" % i) == (lower / f"big{i}").read_bytes()
     assert m.tree.frames.cached <= 200
@@ -223,9 +226,9 @@ async def test_no_memory_at_all_is_an_errno(memory: Machine) -> None:
     node = (await m.open(b"/f", O_RDWR_CREAT)).node
     stolen, m.vm.free = m.vm.free, []
     m.tree.frames.free, spare = [], m.tree.frames.free
-    assert await m.errno(api.Write(node, 0, [(4096, 100)], m.cred)) == ENOMEM
+    assert await m.errno(api.Write(node, 0, [(MEMORY, 100)], m.cred)) == ENOMEM
     m.vm.free, m.tree.frames.free = stolen, spare
-    assert await m.errno(api.Write(node, 0, [(4096, 100)], m.cred)) == 0
+    assert await m.errno(api.Write(node, 0, [(MEMORY, 100)], m.cred)) == 0
     await m.release(node)
 
 
@@ -234,7 +237,7 @@ async def test_a_full_file_system_writes_what_fits(lower: Path) -> None:
     assert (await m.stat(b"/small")).mode == 0o41777
     node = (await m.open(b"/small/f", O_RDWR_CREAT)).node
     assert (await m.write(node, 0, b"x" * 100_000)).count == 40_960
-    assert await m.errno(api.Write(node, 40_960, [(4096, 10)], m.cred)) == ENOSPC
+    assert await m.errno(api.Write(node, 40_960, [(MEMORY, 10)], m.cred)) == ENOSPC
     assert (await m.write(node, 0, b"y" * 50)).count == 50
     free = await m.call(api.StatFs(node))
     assert (free.blocks, free.free) == (10, 0)
@@ -257,7 +260,7 @@ async def test_files_in_memory_leave_half_of_ram_alone() -> None:
         total += (await m.write(node, APPEND, b"x" * 50 * PAGE_BYTES)).count
         if total == 100 * PAGE_BYTES:
             break
-    assert await m.errno(api.Write(node, total, [(4096, 10)], m.cred)) == ENOSPC
+    assert await m.errno(api.Write(node, total, [(MEMORY, 10)], m.cred)) == ENOSPC
     assert m.tree.frames.kept == 100
     await m.release(node)
     await m.assert_no_leak()
@@ -327,10 +330,10 @@ async def test_seals_hold(memory: Machine) -> None:
     assert await m.errno(api.Truncate(node, 100, m.cred)) == EPERM
     assert await m.call(api.Seals(node, add=4)) == 6
     assert (await m.write(node, 4990, b"y" * 20)).count == 10
-    assert await m.errno(api.Write(node, 5000, [(4096, 1)], m.cred)) == EPERM
+    assert await m.errno(api.Write(node, 5000, [(MEMORY, 1)], m.cred)) == EPERM
     assert await m.errno(api.Allocate(node, 0, 0, 6000)) == EPERM
     assert await m.call(api.Seals(node, add=8)) == 14
-    assert await m.errno(api.Write(node, 0, [(4096, 1)], m.cred)) == EPERM
+    assert await m.errno(api.Write(node, 0, [(MEMORY, 1)], m.cred)) == EPERM
     assert await m.errno(api.Allocate(node, 3, 0, 100)) == EPERM
     assert await m.call(api.Seals(node, add=1)) == 15
     assert await m.errno(api.Seals(node, add=8)) == EPERM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from services.fs import api
 from services.fs.api import MountInfo
 from services.fs.service import SYSTEM_MOUNTS, FsService, MountSpec
-from tests.fs.machine import USER, Machine
+from tests.fs.machine import MEMORY, USER, Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,7 +208,7 @@ async def test_a_host_that_fails_gives_its_errno(overlay: Machine, lower: Path) 
     (lower / "data").unlink()
     assert len(await m.read(node, 0, 100)) == 100  # the handle is open
     m.host.files.close_all()
-    assert await m.errno(api.Read(node, 150_000, [(4096, 10)])) == EIO
+    assert await m.errno(api.Read(node, 150_000, [(MEMORY, 10)])) == EIO
     assert await m.errno(api.Open(m.at, b"/data", 0, 0, m.cred)) in (0, ENOENT)
     (lower / "bin").chmod(0)
     (lower / "bin").rename(lower / "gone")

@@ -1,4 +1,4 @@
-"""A machine without a processor, on a clock that jumps when nothing else can happen."""
+"""A machine without a processor. A test that waits asks for pytest-trio's `autojump_clock` too."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from tests.proc.guest import running_machine
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trio.testing import MockClock
-
     from tests.proc.guest import Guest, GuestMachine
 
 
 @pytest.fixture
-async def machine(autojump_clock: MockClock) -> AsyncIterator[GuestMachine]:
+async def machine() -> AsyncIterator[GuestMachine]:
     async with running_machine() as made:
         yield made
 

@@ -47,8 +47,7 @@ def test_a_damaged_program_is_refused_or_well_formed(damage: list[tuple[int, byt
         data[at : at + len(patch)] = patch
     try:
         image = parse(bytes(data))
-    except elf.BadImage as refused:
-        assert str(refused)
+    except elf.BadImage:
         return
     for segment in image.segments:
         assert segment.file_bytes <= segment.memory_bytes

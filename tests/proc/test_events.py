@@ -15,6 +15,8 @@ from services.proc.signals import send
 from services.proc.signals.core import SigInfo, bit
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from tests.proc.guest import Guest, GuestMachine
 
 POLLIN, POLLOUT = 1, 4
@@ -47,7 +49,9 @@ async def test_a_semaphore_gives_one_at_a_time(guest: Guest) -> None:
     assert await guest.poll((fd, 0x3FFF)) == [POLLOUT]
 
 
-async def test_eventfd_readers_and_writers_wait_for_each_other(machine: GuestMachine) -> None:
+async def test_eventfd_readers_and_writers_wait_for_each_other(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     fd = await guest.call("eventfd", 0)
     other = await machine.guest(guest)
@@ -81,7 +85,9 @@ async def set_timer(
     )
 
 
-async def test_a_timer_counts_the_periods_that_nobody_read(guest: Guest) -> None:
+async def test_a_timer_counts_the_periods_that_nobody_read(
+    guest: Guest, autojump_clock: MockClock
+) -> None:
     fd = await guest.call("timerfd_create", 1, 0)
     await set_timer(guest, fd, 0.5, 0.25)
     start = trio.current_time()
@@ -94,15 +100,17 @@ async def test_a_timer_counts_the_periods_that_nobody_read(guest: Guest) -> None
     assert trio.current_time() - start == pytest.approx(1.75, abs=0.01)
 
 
-async def test_a_nanosecond_interval_costs_nothing_unread(guest: Guest) -> None:
+async def test_a_nanosecond_interval_costs_nothing_unread(
+    guest: Guest, autojump_clock: MockClock
+) -> None:
     fd = await guest.call("timerfd_create", 1, 0)
     await set_timer(guest, fd, 1e-9, 1e-9)
     await trio.sleep(100)
-    (ticks,) = struct.unpack("<Q", bytes(await guest.read(fd, 8)))  # type: ignore[arg-type]
+    (ticks,) = struct.unpack("<Q", bytes(await guest.read(fd, 8)))
     assert ticks == pytest.approx(100e9, rel=0.01)
 
 
-async def test_a_timer_can_be_asked_and_disarmed(guest: Guest) -> None:
+async def test_a_timer_can_be_asked_and_disarmed(guest: Guest, autojump_clock: MockClock) -> None:
     fd, at = await guest.call("timerfd_create", 1, O_NONBLOCK), guest.room(32)
     await set_timer(guest, fd, 5, 2)
     await trio.sleep(1)
@@ -115,7 +123,9 @@ async def test_a_timer_can_be_asked_and_disarmed(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("clock", [0, 1, 7])
-async def test_absolute_deadlines_on_every_clock(guest: Guest, clock: int) -> None:
+async def test_absolute_deadlines_on_every_clock(
+    guest: Guest, clock: int, autojump_clock: MockClock
+) -> None:
     fd = await guest.call("timerfd_create", clock, 0)
     at = guest.room(16)
     await guest.call("clock_gettime", clock, at)
@@ -172,7 +182,9 @@ async def test_signals_are_read_as_records(guest: Guest) -> None:
     assert await guest.poll((fd, POLLIN)) == [0]
 
 
-async def test_a_signal_wakes_readers_polls_and_epolls(machine: GuestMachine) -> None:
+async def test_a_signal_wakes_readers_polls_and_epolls(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     fd = await signalfd(guest, SIGUSR1)
     ep = await guest.call("epoll_create1", 0)
@@ -264,7 +276,9 @@ async def test_inotify_tells_what_happens_in_a_directory(guest: Guest) -> None:
     assert await guest.call("inotify_add_watch", other, folder, 2) == -EINVAL
 
 
-async def test_inotify_wakes_readers_polls_and_epolls(machine: GuestMachine) -> None:
+async def test_inotify_wakes_readers_polls_and_epolls(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     fd = await guest.call("inotify_init1", 0)
     folder = await guest.put(b"/w\0")

@@ -26,6 +26,8 @@ from services.proc.files.unix_core import charge
 from services.proc.signals.core import bit
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from tests.proc.guest import Guest, GuestMachine
 
 STREAM, DATAGRAM, SEQPACKET = 1, 2, 5
@@ -201,7 +203,7 @@ async def test_options_read_back(guest: Guest) -> None:
         assert await option(7) == (kept,)
 
 
-async def test_a_receive_timeout(guest: Guest) -> None:
+async def test_a_receive_timeout(guest: Guest, autojump_clock: MockClock) -> None:
     a, _ = await guest.socketpair()
     at = await guest.put(struct.pack("<qq", 0, 200_000))
     assert await guest.call("setsockopt", a, 1, 20, at, 16) == 0
@@ -210,7 +212,9 @@ async def test_a_receive_timeout(guest: Guest) -> None:
     assert trio.current_time() - start == pytest.approx(0.2, abs=0.01)
 
 
-async def test_waitall_waits_for_all_of_it(machine: GuestMachine) -> None:
+async def test_waitall_waits_for_all_of_it(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     a, b = await guest.socketpair()
     other = await machine.guest(guest)

@@ -16,6 +16,8 @@ from services.proc.signals import send
 from services.proc.signals.core import bit
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from tests.proc.guest import Guest, GuestMachine
 
 FIONREAD, F_SETPIPE_SZ, F_GETPIPE_SZ = 0x541B, 1031, 1032
@@ -60,7 +62,9 @@ async def test_a_small_write_is_all_or_nothing(guest: Guest) -> None:
     assert await guest.write(w, b"x") == 1
 
 
-async def test_a_reader_waits_for_bytes_and_for_the_end(machine: GuestMachine) -> None:
+async def test_a_reader_waits_for_bytes_and_for_the_end(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     parent = await machine.guest()
     r, w = await parent.pipe()
     child = await machine.guest(parent)
@@ -68,8 +72,8 @@ async def test_a_reader_waits_for_bytes_and_for_the_end(machine: GuestMachine) -
     got: list[bytes | int] = []
 
     async def reader() -> None:
-        for _ in range(2):
-            got.append(await child.read(r, 10))
+        got.append(await child.read(r, 10))
+        got.append(await child.read(r, 10))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader)
@@ -82,7 +86,9 @@ async def test_a_reader_waits_for_bytes_and_for_the_end(machine: GuestMachine) -
     assert got == [b"hello", b""]
 
 
-async def test_a_large_write_goes_on_as_room_appears(machine: GuestMachine) -> None:
+async def test_a_large_write_goes_on_as_room_appears(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     parent = await machine.guest()
     r, w = await parent.pipe()
     child = await machine.guest(parent)
@@ -104,7 +110,9 @@ async def test_a_large_write_goes_on_as_room_appears(machine: GuestMachine) -> N
     assert received == data
 
 
-async def test_an_interrupted_write_tells_what_went_in(machine: GuestMachine) -> None:
+async def test_an_interrupted_write_tells_what_went_in(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     _, w = await guest.pipe()
     guest.process.actions.table[SIGPIPE] = guest.process.actions.get(SIGPIPE)
@@ -129,7 +137,9 @@ async def test_no_reader_is_sigpipe(guest: Guest) -> None:
     assert await guest.poll((w, OUT)) == [0x104 | POLLERR]
 
 
-async def test_a_reader_that_leaves_midway_is_a_short_count(machine: GuestMachine) -> None:
+async def test_a_reader_that_leaves_midway_is_a_short_count(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     writer = await machine.guest()
     r, w = await writer.pipe()
     reader = await machine.guest(writer)
@@ -173,7 +183,9 @@ async def test_a_failing_pipe_leaves_no_descriptor(guest: Guest) -> None:
     assert guest.process.descriptors.slots == {}
 
 
-async def test_a_read_looks_its_buffer_up_again_after_a_fork(machine: GuestMachine) -> None:
+async def test_a_read_looks_its_buffer_up_again_after_a_fork(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     r, w = await guest.pipe()
 
@@ -204,7 +216,9 @@ async def fifo(guest: Guest) -> int:
     return path
 
 
-async def test_opening_a_fifo_waits_for_the_other_side(machine: GuestMachine) -> None:
+async def test_opening_a_fifo_waits_for_the_other_side(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     reader = await machine.guest()
     path = await fifo(reader)
     writer = await machine.guest(reader)
@@ -240,7 +254,9 @@ async def test_a_nonblocking_fifo_never_waits(guest: Guest) -> None:
     assert await guest.poll((both, IN | OUT)) == [IN | OUT]
 
 
-async def test_an_interrupted_open_leaves_nothing(machine: GuestMachine) -> None:
+async def test_an_interrupted_open_leaves_nothing(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     path = await fifo(guest)
 

@@ -16,6 +16,8 @@ from services.proc.signals import send
 from services.proc.signals.core import bit
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from tests.proc.guest import Guest, GuestMachine
 
 SIGUSR1 = 10
@@ -30,7 +32,7 @@ async def test_poll_reports_every_kind_of_readiness(guest: Guest) -> None:
     assert await guest.poll(*asked) == [IN, OUT, POLLHUP, POLLERR, POLLNVAL, 0, 0]
 
 
-async def test_poll_waits_until_its_deadline(guest: Guest) -> None:
+async def test_poll_waits_until_its_deadline(guest: Guest, autojump_clock: MockClock) -> None:
     r, _ = await guest.pipe()
     start = trio.current_time()
     assert await guest.poll((r, IN), timeout_ms=1500) == [0]
@@ -40,7 +42,9 @@ async def test_poll_waits_until_its_deadline(guest: Guest) -> None:
     assert await guest.call("poll", 0, 5000, 0) == -EINVAL  # RLIMIT_NOFILE
 
 
-async def test_poll_wakes_for_any_of_its_files(machine: GuestMachine) -> None:
+async def test_poll_wakes_for_any_of_its_files(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     pipes = [await guest.pipe() for _ in range(5)]
     other = await machine.guest(guest)
@@ -71,7 +75,9 @@ async def test_a_signal_ends_poll_only_when_nothing_is_ready(guest: Guest) -> No
     assert await guest.poll((r, IN)) == [IN]
 
 
-async def test_a_restarted_poll_keeps_its_deadline(machine: GuestMachine) -> None:
+async def test_a_restarted_poll_keeps_its_deadline(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     r, _ = await guest.pipe()
     start = trio.current_time()
@@ -90,7 +96,9 @@ async def test_a_restarted_poll_keeps_its_deadline(machine: GuestMachine) -> Non
     assert guest.thread.restart_deadline is None
 
 
-async def test_ppoll_swaps_the_mask_and_tells_the_time_left(machine: GuestMachine) -> None:
+async def test_ppoll_swaps_the_mask_and_tells_the_time_left(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     r, w = await guest.pipe()
     guest.thread.blocked = bit(SIGUSR1)
@@ -135,7 +143,9 @@ async def select(
     return result, {fd for fd in range(1024) if bits >> fd & 1}, left[0] * 1_000_000 + left[1]
 
 
-async def test_select_waits_and_tells_the_time_left(machine: GuestMachine) -> None:
+async def test_select_waits_and_tells_the_time_left(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
     guest = await machine.guest()
     r, w = await guest.pipe()
     other = await machine.guest(guest)

@@ -246,36 +246,40 @@ class Session:
         os.write(self.master, keys)
 
     def end(self) -> int:
-        try:
-            return self.process.wait(60)
-        finally:
-            self.process.kill()
-            os.close(self.master)
+        return self.process.wait(60)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
 
 
 @pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="no busybox")
 def test_a_shell_controls_its_jobs() -> None:
-    session = Session("/bin/busybox", "sh")
-    session.until(b"$ ")
-    session.type(b"sleep 100; echo status $?\r")
-    session.until(b"status")  # the echo
-    time.sleep(1)
-    session.type(b"\x03")
-    session.until(b"^C")
-    session.until(b"$ ")
-    session.type(b"cat\r")
-    session.until(b"cat\r\n")
-    time.sleep(1)
-    session.type(b"typed\r")
-    session.until(b"typed\r\ntyped\r\n")
-    session.type(b"\x1a")
-    session.until(b"Stopped")
-    session.type(b"fg\r")
-    session.until(b"cat\r\n")
-    time.sleep(1)
-    session.type(b"again\r")
-    session.until(b"again\r\nagain\r\n")
-    session.type(b"\x04")
-    session.until(b"$ ")
-    session.type(b"exit 7\r")
-    assert session.end() == 7
+    with Session("/bin/busybox", "sh") as session:
+        session.until(b"$ ")
+        session.type(b"sleep 100; echo status $?\r")
+        session.until(b"status")  # the echo
+        time.sleep(1)
+        session.type(b"\x03")
+        session.until(b"^C")
+        session.until(b"$ ")
+        session.type(b"cat\r")
+        session.until(b"cat\r\n")
+        time.sleep(1)
+        session.type(b"typed\r")
+        session.until(b"typed\r\ntyped\r\n")
+        session.type(b"\x1a")
+        session.until(b"Stopped")
+        session.type(b"fg\r")
+        session.until(b"cat\r\n")
+        time.sleep(1)
+        session.type(b"again\r")
+        session.until(b"again\r\nagain\r\n")
+        session.type(b"\x04")
+        session.until(b"$ ")
+        session.type(b"exit 7\r")
+        assert session.end() == 7

@@ -284,8 +284,8 @@ class AgainstDictionary(RuleBasedStateMachine):
         assert value == expected
         assert page is not None
         if page.node is not None and not page.shared and page.own is None:
-            if page.page not in self.machine.files[page.node].frames:
-                page.own = 0  # a private view of a hole does not see it filled later
+            hole = page.page not in self.machine.files[page.node].frames
+            page.own = 0 if hole else None  # a private hole does not see the file's filled
 
     @invariant()
     def holds(self) -> None:

@@ -88,6 +88,12 @@ class Core(Protocol):
     def preempt(self) -> None:
         """Make `run` return soon; may be called from another host thread."""
 
+    def start_ticker(self, slice_s: float) -> None:
+        """Preempt the core, from now on, whenever it has run for a whole slice."""
+
+    def stop_ticker(self) -> None:
+        """End that."""
+
     def flush_tlb(self) -> None:
         """Obey a DOORBELL_TLB inside a trap."""
 

@@ -91,6 +91,7 @@ class UnicornCore:
         self.running = False
         self.epoch = 0
         self.busy_ns = 0
+        self._ticker: Ticker | None = None
         self._locate()
         self._install_traps()
 
@@ -441,6 +442,17 @@ class UnicornCore:
         """
         self._interrupt.value |= probe.HALT
         self._countdown.value = 0xFFFF
+
+    def start_ticker(self, slice_s: float) -> None:
+        """Preempt the core, from now on, whenever it has run for a whole slice."""
+        self._ticker = Ticker(self, slice_s)
+        self._ticker.start()
+
+    def stop_ticker(self) -> None:
+        """End that."""
+        if self._ticker is not None:
+            self._ticker.stop()
+            self._ticker = None
 
     def _obey_doorbell(self) -> None:
         bits = self._words[0]

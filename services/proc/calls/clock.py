@@ -45,7 +45,7 @@ async def read_clock(t: Thread, clock: int) -> int:
             if found is None:
                 raise PosixError(EINVAL)
             process = found
-        return int(process.user_ns + process.system_ns)
+        return process.user_ns + process.system_ns
     raise PosixError(EINVAL)
 
 
@@ -59,7 +59,7 @@ async def read_timespec(t: Thread, vaddr: int) -> int:
     seconds, ns = struct.unpack("<qq", await t.copyin(vaddr, 16))
     if seconds < 0 or not 0 <= ns < NS:
         raise PosixError(EINVAL)
-    return min(seconds * NS + ns, (1 << 62))
+    return int(min(seconds * NS + ns, 1 << 62))
 
 
 @syscall(228, "clock_gettime", bound=0)

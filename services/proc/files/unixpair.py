@@ -106,10 +106,13 @@ class UnixSocket(OpenFile):
     # Receiving ------------------------------------------------------------------------------
 
     async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
-        """read(2): as recv(2) without flags, but nothing at all for an empty buffer."""
+        """read(2): as recv(2) without flags, but an empty buffer asks for nothing."""
         if not extents:
             return 0
-        return (await self.receive(thread, extents, 0)).count
+        received = await self.receive(thread, extents, 0)
+        for file in received.files:
+            await drop(file, thread)
+        return received.count
 
     async def receive(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
         """recvmsg(2), once; descriptors of a message read in part go with its first byte."""
