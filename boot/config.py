@@ -166,8 +166,22 @@ def validate(config: Config) -> Config:
             f"working directory {config.workdir!r} is relative",
             "start it with /, as the guest sees it",
         )
+    _check_trace(config)
     _check_host_paths(config)
     return config
+
+
+def _check_trace(config: Config) -> None:
+    if not config.trace:
+        return
+    from services.proc.strace import parse_set
+
+    try:
+        parse_set(config.trace)
+    except ValueError as error:
+        raise ConfigError(
+            f"trace set: {error}", "names, or %file %process %network %signal %desc %memory"
+        ) from None
 
 
 def _check_sizes(config: Config) -> None:

@@ -668,6 +668,13 @@ class Caches(Request[CacheCounts]):
 
 
 @request("fs")
+class EvictNames(Request[int]):
+    """Forget up to `count` names that can be asked for again; replies with how many went."""
+
+    count: int
+
+
+@request("fs")
 class EvictPages(Request[int]):
     """Give up to `count` clean, unmapped pages back; replies with how many went."""
 

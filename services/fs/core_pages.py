@@ -18,6 +18,7 @@ from bus.errors import PosixError
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_inode import File
 from services.fs.core_need import NeedPages
+from services.fs.extents import outside
 from services.vm.api import code_flags
 
 if TYPE_CHECKING:
@@ -82,9 +83,14 @@ def copy(ram: Ram, targets: Sequence[Extent], sources: Sequence[Extent]) -> int:
                 target, room = following
             count = room if room < length else length
             if source == HOLE:
+                if not 0 <= target <= len(view) - count:
+                    raise outside(targets)
                 ram.zero(target, count)
             else:
-                view[target : target + count] = view[source : source + count]
+                try:
+                    view[target : target + count] = view[source : source + count]
+                except ValueError:
+                    raise outside((*targets, *sources)) from None
                 source += count
             target += count
             room -= count
@@ -176,7 +182,10 @@ class PageCache:
         target = (pfn << PAGE_SHIFT) + start
         source = extents[0][0]
         view = self.ram.bytes
-        view[target : target + length] = view[source : source + length]
+        try:
+            view[target : target + length] = view[source : source + length]
+        except ValueError:
+            raise outside(extents) from None
         if offset + length > file.size:
             file.size = offset + length
         if self._code[pfn]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bus.errors import MalformedRequest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.drivers.ram.api import Extent
+
+
+def outside(extents: Sequence[Extent]) -> MalformedRequest:
+    """What to raise when a run turned out not to be RAM."""
+    return MalformedRequest(f"fs: not all of {list(extents)} is RAM")
 
 
 def part(extents: Sequence[Extent], start: int, length_bytes: int) -> list[Extent]:

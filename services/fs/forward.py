@@ -21,16 +21,15 @@ from services.fs.core_access import WRITE
 from services.fs.core_attr import NOW, attributes_changed, drop_set_id
 from services.fs.core_inode import Dentry, Directory, File
 from services.fs.core_names import (
-    EXCHANGE,
     commit_link,
     commit_made,
     commit_remove,
-    commit_rename,
     directory_of,
     inode_of,
     ownership,
 )
 from services.fs.core_open import access_of
+from services.fs.core_rename import EXCHANGE, commit_rename
 from services.fs.core_space import COLLAPSE, MODES, PUNCH_HOLE, ZERO_RANGE, zero_cached
 from services.fs.extents import part
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
     from services.fs import api
     from services.fs.core_inode import Inode
-    from services.fs.core_names import Rename
+    from services.fs.core_rename import Rename
     from services.fs.core_volume import ForwardingStore
     from services.fs.core_walk import Place
     from services.fs.supply import Supply

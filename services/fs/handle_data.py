@@ -18,7 +18,7 @@ from services.fs.core_need import Need
 from services.fs.core_pages import SIZE_MAX, page_count, total
 from services.fs.core_space import allocate, seek
 from services.fs.core_watch import IN_ACCESS, IN_MODIFY
-from services.fs.extents import part
+from services.fs.extents import outside, part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -75,7 +75,10 @@ class DataHandlers:
                 if pfn and end <= file.size and (offset & 0xFFF) + length <= 4096:
                     source = (pfn << 12) + (offset & 0xFFF)
                     view = self._view
-                    view[paddr : paddr + length] = view[source : source + length]
+                    try:
+                        view[paddr : paddr + length] = view[source : source + length]
+                    except ValueError:
+                        raise outside(extents) from None
                     file.recent = True
                     if file.stale_atime or self._watches.active:
                         await self._was_read(request.node, file)

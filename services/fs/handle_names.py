@@ -23,17 +23,16 @@ from services.fs.core_names import (
     commit_make,
     commit_nameless,
     commit_remove,
-    commit_rename,
     directory_of,
     inode_of,
     new_inode,
     plan_link,
     plan_make,
     plan_remove,
-    plan_rename,
 )
 from services.fs.core_need import Need
 from services.fs.core_open import O_PATH, Found, access_of, check_open, plan
+from services.fs.core_rename import commit_rename, plan_rename
 from services.fs.core_walk import PATH_MAX
 from services.fs.core_watch import IN_OPEN
 

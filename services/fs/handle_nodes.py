@@ -46,6 +46,7 @@ class NodeHandlers:
             api.Release: self.release,
             api.PathOf: self.path_of,
             api.Caches: self.caches,
+            api.EvictNames: self.evict_names,
             api.EvictPages: self.evict_pages,
         }
 
@@ -183,6 +184,12 @@ class NodeHandlers:
             tree.name_misses,
             sum(dentry.refs > 0 for dentry in tree.nodes.values()),
         )
+
+    async def evict_names(self, request: api.EvictNames) -> int:
+        """Forget names; what goes with them goes back."""
+        gone = self._tree.evict_names(request.count)
+        await self._supply.settle()
+        return gone
 
     async def evict_pages(self, request: api.EvictPages) -> int:
         """Give clean pages, and what the pool has, back to vm."""

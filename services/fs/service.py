@@ -14,6 +14,7 @@ import attrs
 
 from services.fs import devtree
 from services.fs.api import Cred
+from services.fs.core_check import check
 from services.fs.core_pages import PageCache
 from services.fs.core_tree import Tree
 from services.fs.forward import Forwarder
@@ -94,6 +95,7 @@ class FsService:
     async def start(self) -> None:
         """Mount the root and the rest, unless an earlier incarnation has done so."""
         if not self._fresh:
+            check(self.tree)
             return
         self._fresh = False
         for spec in (self._root, *self._mounts):

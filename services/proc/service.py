@@ -8,6 +8,7 @@ first process of a container ends.
 from __future__ import annotations
 
 import sys
+from errno import EACCES
 from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
@@ -16,7 +17,7 @@ from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
 from services.proc import lifecycle, table
-from services.proc.abi import SIGKILL
+from services.proc.abi import S_IFDIR, S_IFMT, S_IFREG, SIGKILL
 from services.proc.api import ListProcesses, ProcessInfo, Signal
 from services.proc.descriptors import DescriptorTable, OpenFile
 from services.proc.image import load
@@ -146,6 +147,7 @@ class ProcService:
         process.session.sid = process.pgid = process.pid
         process.start_ns = await kernel.timers.now()
         process.descriptors = DescriptorTable()
+        await kernel.fs.call(Retain(root))
         process.directories = Directories(root, root, 0o022)
         kernel.processes[process.pid] = process
         init.children[process.pid] = process
@@ -154,7 +156,7 @@ class ProcService:
             await self._load_first(process, argv, env)
         except BaseException:
             await lifecycle.leave_directories(process)
-            kernel.processes.pop(process.pid)
+            lifecycle.reap(process)
             kernel.main = None
             raise
 
@@ -170,10 +172,10 @@ class ProcService:
                 error.errno, f"working directory {cwd.decode(errors='replace')} cannot be entered"
             ) from None
         if type(opened) is Foreign:
-            await kernel.fs.call(Retain(directories.root))
             directories.cwd_foreign = opened.rest
             return
         assert type(opened) is Opened
+        await kernel.fs.call(Release(directories.cwd))
         directories.move(opened.node)
 
     async def _find_program(self, process: Process, name: bytes, env: list[bytes]) -> bytes:
@@ -200,6 +202,21 @@ class ProcService:
                     return candidate
         raise last
 
+    async def _why_not(self, process: Process, at: At, path: bytes) -> PosixError:
+        """EACCES, told for a person: a directory, or a file that may not be executed."""
+        try:
+            found = await self.kernel.fs.call(Resolve(at, path, process.credentials.cred))
+        except PosixError as error:
+            return error
+        if type(found) is not Opened:
+            return PosixError(EACCES)
+        await self.kernel.fs.call(Release(found.node))
+        if found.mode & S_IFMT == S_IFDIR:
+            return load.Unloadable(EACCES, "it is a directory (name a program in it)")
+        if found.mode & S_IFMT != S_IFREG:
+            return load.Unloadable(EACCES, "it is not a regular file")
+        return load.Unloadable(EACCES, "it has no execute permission (chmod +x it)")
+
     async def _load_first(self, process: Process, argv: list[bytes], env: list[bytes]) -> None:
         from services.drivers.cpu import api as cpu
 
@@ -208,7 +225,12 @@ class ProcService:
         load.check_arguments(argv, env)
         at: At = directories.at
         path = await self._find_program(process, argv[0], env)
-        program = await load.open_program(process, kernel, at, path, argv)
+        try:
+            program = await load.open_program(process, kernel, at, path, argv)
+        except PosixError as error:
+            if error.errno == EACCES and not isinstance(error, load.Unloadable):
+                raise await self._why_not(process, at, path) from None
+            raise
         try:
             loaded = await load.load(kernel, process, program, at, env)
         except BaseException:

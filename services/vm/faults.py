@@ -97,21 +97,19 @@ def resolve(space: AddressSpace, vaddr: int, access: int) -> FaultReply:
 def _fill(space: AddressSpace, region: Region, vpn: int) -> FaultReply:
     streams = space.streams
     down = region.grows_down
-    window = streams.pop(vpn, 0) << 1 or FIRST_WINDOW
-    reserve = space.frames.free >> 3
-    if window > reserve:
-        window = reserve or 1
+    window = min(streams.pop(vpn, 0) << 1 or FIRST_WINDOW, ENTRIES)
+    count = min(window, (space.frames.free >> 3) or 1)
     if down:
-        low = max(vpn + 1 - window, region.start >> PAGE_SHIFT, vpn & ~511)
+        low = max(vpn + 1 - count, region.start >> PAGE_SHIFT, vpn & ~511)
         filled = zero_fill(space, region, low, vpn + 1, vpn)
         following = vpn - filled
     else:
-        high = min(vpn + window, region.end >> PAGE_SHIFT, (vpn | 511) + 1)
+        high = min(vpn + count, region.end >> PAGE_SHIFT, (vpn | 511) + 1)
         filled = zero_fill(space, region, vpn, high, vpn)
         following = vpn + filled
     if len(streams) >= STREAMS:
         del streams[next(iter(streams))]
-    streams[following] = filled
+    streams[following] = window
     return RESOLVED
 
 

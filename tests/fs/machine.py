@@ -15,7 +15,7 @@ from services.drivers.hosttree.service import HostTreeService
 from services.drivers.ram.api import PAGE_BYTES, Ram
 from services.fs import api
 from services.fs.api import At, Cred, Foreign, Opened
-from services.fs.core_inode import File
+from services.fs.core_check import check
 from services.fs.service import FsService, MountSpec
 from services.vm.api import AllocFrames, FreeFrames, UnmapNode
 
@@ -194,31 +194,13 @@ class Machine:
         assert not self.tree.orphans
         assert not self.tree.frames.free
         assert not self.tree.frames.dead
+        check(self.tree)
         held = len(self.vm.references)
-        assert held == self.tree.frames.cached == pages_of(self), (held, self.tree.frames.cached)
-        assert self.tree.frames.kept == sum(v.used_pages for v in self.tree.volumes.values())
+        assert held == self.tree.frames.cached, (held, self.tree.frames.cached)
 
 
 def mount_points(machine: Machine) -> set[int]:
     return {v.covers.node for v in machine.tree.volumes.values() if v.covers is not None}
-
-
-def pages_of(machine: Machine) -> int:
-    """Frames that files of the tree hold, by walking it."""
-    kept = [inode for v in machine.tree.volumes.values() for inode in v.keys]
-    files = [inode for inode in kept if isinstance(inode, File)]
-    found = {pfn for file in files for pfn in file.pages.values() if pfn}
-    names = 0
-    todo = [v.root for v in machine.tree.volumes.values()]
-    while todo:
-        dentry = todo.pop()
-        names += 1
-        inode = dentry.inode
-        if isinstance(inode, File):
-            found.update(pfn for pfn in inode.pages.values() if pfn)
-        todo.extend(getattr(inode, "children", {}).values())
-    assert names == machine.tree.names, (names, machine.tree.names)
-    return len(found)
 
 
 def cut(count: int) -> list[tuple[int, int]]:

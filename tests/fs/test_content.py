@@ -6,6 +6,9 @@ import os
 from errno import EFBIG, EINVAL, EISDIR, ENOMEM, ENOSPC, ENXIO, EPERM, ETXTBSY
 from typing import TYPE_CHECKING
 
+import pytest
+
+from bus.errors import MalformedRequest
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES
 from services.fs import api
 from services.fs.api import APPEND, Written
@@ -79,6 +82,23 @@ async def test_only_regular_files_have_content(memory: Machine) -> None:
     await m.call(api.MakeNode(m.at, b"/fifo", 0o10644, 0, m.cred))
     node = (await m.open(b"/fifo")).node
     assert await m.errno(api.Read(node, 0, [(MEMORY, 1)])) == EINVAL
+    await m.release(node)
+
+
+async def test_memory_that_is_not_there_is_the_callers_fault(memory: Machine) -> None:
+    m = memory
+    node = (await m.open(b"/f", O_RDWR_CREAT)).node
+    await m.write(node, 0, b"x" * 5000)
+    await m.call(api.Truncate(node, 20_000, m.cred))
+    end = m.ram.size_bytes + (1 << 20)
+    for extents in ([(end, 10)], [(end, 5000)], [(MEMORY, 10), (end, 10)], [(end, 20_000)]):
+        for request in (api.Read(node, 0, extents), api.Write(node, 0, extents, m.cred)):
+            with pytest.raises(MalformedRequest):
+                await m.call(request)
+    with pytest.raises(MalformedRequest):
+        await m.call(api.Read(node, 12_000, [(end, 100)]))
+    assert not len(m.bus.rings["fs"])
+    m.bus.rings["test"].__init__()  # type: ignore[misc]
     await m.release(node)
 
 

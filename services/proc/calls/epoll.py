@@ -90,35 +90,13 @@ async def _wait(t: Thread, epfd: int, where: int, limit: int, timeout_ns: int | 
     if not 0 < limit <= MAX_EVENTS:
         raise PosixError(EINVAL)
     epoll = _instance(t, epfd)
-    found = await _collect(t, epoll, limit)
-    if found:
-        return await _tell(t, epoll, where, found)
-    if timeout_ns == 0:
-        return 0
-    deadline = await deadline_after(t, timeout_ns)
-    epoll.holders += 1
-    try:
-        while True:
-            found = await _collect(t, epoll, limit)
-            if found:
-                return await _tell(t, epoll, where, found)
-            if deadline == 0:
-                return 0
-            if not await t.wait(epoll.waiters, deadline_ns=deadline):
-                deadline = 0
-    finally:
-        epoll.pass_on()
-        await drop(epoll, t)
-
-
-async def _collect(t: Thread, epoll: EpollFile, limit: int) -> list[Event]:
-    if not epoll.may_be_ready:
-        return []
-    await epoll.refresh_ready(t)
-    return epoll.collect(limit, t.kernel)
-
-
-async def _tell(t: Thread, epoll: EpollFile, where: int, found: list[Event]) -> int:
+    if epoll.remotes:
+        await epoll.refresh_ready(t)
+    found = epoll.collect(limit, t.kernel)
+    if not found:
+        if timeout_ns == 0:
+            return 0
+        found = await _await_events(t, epoll, limit, timeout_ns)
     words: list[int] = []
     for event in found:
         words += event
@@ -129,6 +107,28 @@ async def _tell(t: Thread, epoll: EpollFile, where: int, found: list[Event]) -> 
         raise PosixError(EFAULT) from None
     epoll.pass_on()
     return len(found)
+
+
+async def _await_events(
+    t: Thread, epoll: EpollFile, limit: int, timeout_ns: int | None
+) -> list[Event]:
+    """Sleep until there is something to tell; nothing at the deadline."""
+    deadline = await deadline_after(t, timeout_ns)
+    epoll.holders += 1
+    try:
+        while True:
+            if epoll.remotes:
+                await epoll.refresh_ready(t)
+            found = epoll.collect(limit, t.kernel)
+            if found or deadline == 0:
+                return found
+            if not await t.wait(epoll.waiters, deadline_ns=deadline):
+                deadline = 0  # look once more
+    except Interrupted:
+        epoll.pass_on()
+        raise
+    finally:
+        await drop(epoll, t)
 
 
 @syscall(232, "epoll_wait", restart=RESTART_NEVER)

@@ -112,38 +112,40 @@ async def _tell_left(t: Thread, deadline: int | None, left_at: int, unit_ns: int
 class _PollSet:
     """An array of struct pollfd."""
 
-    __slots__ = ("_answers", "_entries", "_slots", "count")
+    __slots__ = ("_answers", "_entries", "_slots", "remote")
 
-    def __init__(self, t: Thread, image: bytes, count: int) -> None:
+    def __init__(self, t: Thread, image: bytes) -> None:
         assert t.process.descriptors is not None
         self._slots = t.process.descriptors.slots
         self._entries = list(struct.iter_unpack("<iHH", image))
-        self._answers = [0] * count
-        self.count = count
+        self._answers: list[int] = []
+        self.remote = False
+        """The scan has met a file that must be refreshed first."""
 
     def files(self) -> Iterable[OpenFile]:
         slots = self._slots
         return [slots[entry[0]].file for entry in self._entries if entry[0] in slots]
 
     def scan(self) -> int:
-        found, slots, answers = 0, self._slots, self._answers
-        for index, (fd, events, _) in enumerate(self._entries):
-            if fd < 0:
-                continue
+        slots, answers = self._slots, list[int]()
+        for fd, events, _ in self._entries:
             slot = slots.get(fd)
-            events |= POLLERR | POLLHUP
-            ready = POLLNVAL if slot is None else slot.file.poll() & events
-            if ready:
-                answers[index] = ready
-                found += 1
-        return found
+            if slot is not None:
+                file = slot.file
+                answers.append(file.poll() & (events | POLLERR | POLLHUP))
+                if file.remote:
+                    self.remote = True
+            else:
+                answers.append(POLLNVAL if fd >= 0 else 0)
+        self._answers = answers
+        return len(answers) - answers.count(0)
 
     def image(self) -> bytes:
         """The array with its answers."""
         words: list[int] = []
         for (fd, events, _), answer in zip(self._entries, self._answers, strict=True):
             words += (fd, events, answer)
-        return struct.pack("<" + "iHH" * self.count, *words)
+        return struct.pack("<" + "iHH" * len(self._entries), *words)
 
 
 async def _poll(t: Thread, vaddr: int, count: int, deadline: int | None) -> int:
@@ -151,8 +153,10 @@ async def _poll(t: Thread, vaddr: int, count: int, deadline: int | None) -> int:
     if count > t.process.limit(RLIMIT_NOFILE):
         raise PosixError(EINVAL)
     image = await t.copyin(vaddr, POLLFD_BYTES * count) if count else b""
-    wanted = _PollSet(t, image, count)
-    found = await until_ready(t, wanted.scan, wanted.files, deadline)
+    wanted = _PollSet(t, image)
+    found = wanted.scan()
+    if not found or wanted.remote:
+        found = await until_ready(t, wanted.scan, wanted.files, deadline)
     if count:
         await t.copyout(vaddr, wanted.image())
     return found

@@ -69,13 +69,15 @@ class Item:
 class EpollFile(AnonFile):
     """An epoll instance."""
 
-    __slots__ = ("_ready", "items", "waiters")
+    __slots__ = ("_ready", "items", "remotes", "waiters")
     kind = "eventpoll"
 
     def __init__(self) -> None:
         super().__init__(O_RDWR)
         self.items: dict[tuple[OpenFile, int], Item] = {}
         self._ready: deque[Item] = deque()
+        self.remotes = 0
+        """How many items are files whose readiness must be refreshed."""
         self.queue: WaitQueue = WaitQueue()
         self.waiters = WaitQueue()
 
@@ -91,6 +93,7 @@ class EpollFile(AnonFile):
             raise PosixError(EEXIST)
         item = Item(self, file, fd, events | POLLERR | POLLHUP, data)
         self.items[file, fd] = item
+        self.remotes += file.remote
         assert file.queue is not None
         file.queue.add(item)
         if file.watchers is None:
@@ -121,6 +124,7 @@ class EpollFile(AnonFile):
         """EPOLL_CTL_DEL, or the file is closed; the ready list skips it."""
         item.gone = True
         del self.items[item.file, item.fd]
+        self.remotes -= item.file.remote
         if item.file.queue is not None:
             item.file.queue.discard(item)
         if item.file.watchers is not None:
@@ -182,11 +186,6 @@ class EpollFile(AnonFile):
         for item in self.items.values():
             if not item.listed and item.file.poll() & item.events:
                 self.enlist(item)
-
-    @property
-    def may_be_ready(self) -> bool:
-        """Whether `collect` is worth a try."""
-        return bool(self._ready)
 
     def poll(self) -> int:
         """POLLIN while an item is ready; items that are not leave the list."""

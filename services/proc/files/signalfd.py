@@ -86,6 +86,8 @@ class SignalFile(AnonFile):
 
     def _enter(self, process: Process) -> None:
         if process not in self._processes:
+            for gone in [one for one in self._processes if one.zombie]:
+                del self._processes[gone]
             self._processes[process] = None
             if process.signal_queue is None:
                 process.signal_queue = WaitQueue()
