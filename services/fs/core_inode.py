@@ -51,6 +51,7 @@ class Dentry:
         "name",
         "node",
         "parent",
+        "pins",
         "refs",
         "secret",
         "turn",
@@ -66,6 +67,8 @@ class Dentry:
         """The number it is known by outside, while `refs` > 0."""
         self.mounted: Dentry | None = None
         """Root of the volume that covers it."""
+        self.pins = False
+        """Unlinked, it has a reference to its parent."""
         self.hides = False
         """The store has this name too."""
         self.secret = False

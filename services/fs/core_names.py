@@ -124,7 +124,7 @@ def commit_make(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: i
     return dentry
 
 
-def commit_nameless(parent: Dentry, inode: Inode) -> Dentry:
+def commit_nameless(tree: Tree, parent: Dentry, inode: Inode) -> Dentry:
     """An inode without a name, for O_TMPFILE."""
     inode.nlink = 0
     if isinstance(inode, File):
@@ -132,6 +132,7 @@ def commit_nameless(parent: Dentry, inode: Inode) -> Dentry:
     dentry = Dentry(TMPFILE_PREFIX + b"%d" % inode.ino, parent, inode)
     dentry.linked = False
     inode.dentries.append(dentry)
+    tree.pin(dentry)
     return dentry
 
 

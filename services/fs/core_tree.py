@@ -86,21 +86,21 @@ class Tree:
 
     def release(self, node: int) -> None:
         """One reference less."""
-        dentry = self.dentry(node)
-        dentry.refs -= 1
-        if not dentry.refs:
-            del self.nodes[node]
-            inode = dentry.inode
-            if inode is not None and inode.__class__ is File:
-                self._unused(inode)
-            if not dentry.linked:
-                self._let_go(dentry)
+        following: Dentry | None = self.dentry(node)
+        while following is not None:
+            dentry, following = following, None
+            dentry.refs -= 1
+            if not dentry.refs:
+                del self.nodes[dentry.node]
+                self._unused(dentry.inode)
+                if not dentry.linked:
+                    following = self._let_go(dentry)
 
     def nodes_of(self, inode: Inode) -> list[int]:
         """The numbers under which others know an inode."""
         return [dentry.node for dentry in inode.dentries if dentry.refs]
 
-    def _unused(self, file: Inode) -> None:
+    def _unused(self, file: Inode | None) -> None:
         if isinstance(file, File) and file.mapped and not self.nodes_of(file):
             file.mapped.clear()
 
@@ -136,8 +136,16 @@ class Tree:
         self._unlink_entry(dentry)
         if isinstance(inode, Link):
             self.paths_changed()
-        if not dentry.refs:
+        if dentry.refs:
+            self.pin(dentry)
+        else:
             self._let_go(dentry)
+
+    def pin(self, dentry: Dentry) -> None:
+        """An unlinked dentry keeps its directory: `..` and its path still lead there."""
+        if dentry.parent is not None:
+            self.hold(dentry.parent)
+            dentry.pins = True
 
     def move(self, dentry: Dentry, parent: Dentry, name: bytes) -> None:
         """Give a dentry another place; what is there must be a negative entry or nothing."""
@@ -223,17 +231,22 @@ class Tree:
 
     def prune(self, dentry: Dentry) -> None:
         """A store says that a name is gone, and with it everything beneath."""
-        inode = dentry.inode
-        if isinstance(inode, Directory):
-            self.prune_below(inode)
+        if isinstance(dentry.inode, Directory):
+            self.prune_below(dentry.inode)
         dentry.hides = False
         self.detach(dentry)
 
     def prune_below(self, directory: Directory) -> None:
-        """The same for everything in a directory."""
-        for child in list(directory.children.values()):
-            if child.inode is not None:
-                self.prune(child)
+        """The same for everything in a directory, the deepest first."""
+        order: list[Dentry] = []
+        todo = [directory]
+        while todo:
+            below = [d for d in todo.pop().children.values() if d.inode is not None]
+            order += below
+            todo += [d.inode for d in below if isinstance(d.inode, Directory)]
+        for dentry in reversed(order):
+            dentry.hides = False
+            self.detach(dentry)
 
     # ── forgetting ──────────────────────────────────────────────────────────────────────────
 
@@ -303,14 +316,18 @@ class Tree:
         self._unlink_entry(dentry)
         self._let_go(dentry)
 
-    def _let_go(self, dentry: Dentry) -> None:
-        """Neither linked nor referenced: break the cycle, and drop the inode with its last."""
+    def _let_go(self, dentry: Dentry) -> Dentry | None:
+        """Neither linked nor referenced: break the cycle, and drop the inode with its last.
+
+        Replies with the directory that it kept, which now has a reference too many.
+        """
         inode = dentry.inode
         if inode is not None:
             inode.dentries.remove(dentry)
             if not inode.dentries:
                 self._drop(inode)
         dentry.inode = None
+        return dentry.parent if dentry.pins else None
 
     def _drop(self, inode: Inode) -> None:
         volume = inode.volume

@@ -160,7 +160,7 @@ class Walk:
             if len(todo) <= keep:
                 return None
             if not isinstance(inode, Directory):
-                raise PosixError(ENOTDIR)
+                raise PosixError(ENOTDIR if inode is not None else ENOENT)
             if not allowed(inode, EXECUTE, self.cred):
                 raise PosixError(EACCES)
             name = todo.pop()

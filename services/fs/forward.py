@@ -86,6 +86,7 @@ class Forwarder:
             dentry = Dentry(name, parent, inode)
             dentry.linked = False
             inode.dentries.append(dentry)
+            tree.pin(dentry)
             return dentry
         there = directory_of(parent).children.get(name)
         if there is not None and there.inode is not None:

@@ -150,7 +150,7 @@ class NameHandlers:
         else:
             inode = new_inode(directory, mode, cred, now)
             if make.name is None:
-                dentry = commit_nameless(make.parent, inode)
+                dentry = commit_nameless(tree, make.parent, inode)
             else:
                 dentry = commit_make(tree, make.parent, make.name, inode, now)
             node = tree.hold(dentry)

@@ -158,6 +158,43 @@ async def test_links_can_be_read_and_nothing_else_can(memory: Machine) -> None:
     assert await m.errno(api.Open(m.at, b"/a/up", os.O_NOFOLLOW, 0, m.cred)) == ELOOP
 
 
+async def test_a_removed_directory_still_has_a_parent(memory: Machine) -> None:
+    await make_tree(memory)
+    m = memory
+    deep = (await m.call(api.Resolve(m.at, b"/a/b/c", m.cred))).node
+    inside = At(m.at.root, deep)
+    await m.call(api.Unlink(m.at, b"/a/b/file", False, m.cred))
+    for path in (b"/a/b/c", b"/a/b"):
+        await m.call(api.Unlink(m.at, path, True, m.cred))
+    assert await m.call(api.PathOf(deep, m.at.root)) == b"/a/b/c (deleted)"
+    assert (await m.call(api.Stat(inside, b"..", m.cred))).nlink == 0
+    assert await m.call(api.Stat(inside, b"../../..", m.cred)) == await m.stat(b"/")
+    assert await m.errno(api.Stat(inside, b"../c", m.cred)) == ENOENT
+    for request in (
+        api.MakeDir(inside, b"x", 0o755, m.cred),
+        api.Open(inside, b"x", os.O_CREAT, 0o644, m.cred),
+        api.MakeDir(inside, b"../x", 0o755, m.cred),
+        api.ReadDir(deep, 0, 5),
+    ):
+        assert await m.errno(request) == ENOENT
+    await m.release(deep)
+
+
+async def test_a_very_deep_tree_is_no_problem(memory: Machine) -> None:
+    m = memory
+    await m.call(api.MakeDir(m.at, b"/top", 0o755, m.cred))
+    await m.call(api.Mount(m.at, b"", b"/top", "tmpfs", "", False, m.cred))
+    base = (await m.call(api.Resolve(m.at, b"/top", m.cred))).node
+    for _ in range(3000):
+        await m.call(api.MakeDir(At(m.at.root, base), b"d", 0o755, m.cred))
+        below = (await m.call(api.Resolve(At(m.at.root, base), b"d", m.cred))).node
+        await m.release(base)
+        base = below
+    assert len(await m.call(api.PathOf(base, m.at.root))) == len(b"/top") + 6000
+    await m.release(base)
+    await m.call(api.Unmount(m.at, b"/top", m.cred))
+
+
 async def test_unknown_nodes_are_the_callers_fault(memory: Machine) -> None:
     for request in (
         api.Release(99),
