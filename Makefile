@@ -22,10 +22,10 @@ run: $(STAMP) ## Boot the kernel and take a short tour of real programs
 	$(PY) -m boot tour
 
 test: $(STAMP) programs ## The tests that CI runs
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 test-all: $(STAMP) programs ## All tests, the slow ones too
-	$(PY) -m pytest -m 'slow or not slow'
+	$(PY) -m pytest -n auto -m "slow or not slow"
 
 bench: $(STAMP) programs ## Native, Hardtack and gVisor side by side, in one run
 	$(PY) -m boot bench micro

@@ -32,11 +32,16 @@ class Benchmark:
 
 @attrs.frozen
 class Sample:
-    """What one run did: `iterations` of `unit` in `seconds`, by the guest's clock."""
+    """What one run did: `iterations` of `unit` in `seconds`, by the guest's clock.
+
+    `wall_s` is how long the host saw it take, start and end of the platform included: what it
+    exceeds `seconds` by must not grow with `iterations`, else the guest's clock is slow.
+    """
 
     iterations: int
     seconds: float
     unit: str
+    wall_s: float = 0.0
 
     @property
     def microseconds(self) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 from bench.measure import RunFailed, Sample
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
 LIMIT_S = 120.0
 
 
-def parse_report(text: str) -> Sample:
+def parse_report(text: str, wall_s: float = 0.0) -> Sample:
     """The one line of JSON that a benchmark prints (user/bench.h)."""
     try:
         report = json.loads(text)
-        return Sample(int(report["iterations"]), float(report["seconds"]), str(report["unit"]))
+        return Sample(
+            int(report["iterations"]), float(report["seconds"]), str(report["unit"]), wall_s
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise RunFailed(f"printed no report: {text.strip()[:200]!r}") from error
 
 
 def run_program(platform: Platform, program: str, count: int, limit_s: float = LIMIT_S) -> Sample:
     """One run; RunFailed when it does not end well or in time."""
+    began = time.monotonic()
     argv = [*platform.prefix, str(GUEST_PROGRAMS / program), str(count)]
     with subprocess.Popen(
         argv,
@@ -51,7 +55,10 @@ def run_program(platform: Platform, program: str, count: int, limit_s: float = L
     if process.returncode != 0:
         last = err.strip().rpartition("\n")[2]
         raise RunFailed(f"status {process.returncode}: {last[:200]}")
-    return parse_report(out)
+    sample = parse_report(out, time.monotonic() - began)
+    if sample.seconds > sample.wall_s:
+        raise RunFailed(f"claims {sample.seconds:.3f} s of {sample.wall_s:.3f} s that passed")
+    return sample
 
 
 class ProgramRunner:

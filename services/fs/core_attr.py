@@ -101,7 +101,7 @@ def commit_set_attr(
 def attributes_changed(tree: Tree, inode: Inode) -> None:
     """Who may walk where may have changed, and watches want to know."""
     if isinstance(inode, Directory):
-        tree.paths_changed()
+        tree.paths.clear()
     if tree.watches.active:
         for dentry in inode.dentries:
             if dentry.linked and dentry.parent is not None:

@@ -1,11 +1,6 @@
 """The tree of names: dentries, node numbers, volumes, and what may be forgotten.
 
-Node numbers are never reused, so a stale one is always the caller's fault. `paths` caches whole
-walks, for those that met no refusal, went through no volatile volume and never up by `..`. uid 0
-may search every directory and has one cache; others have one each per `Cred`. A dentry knows its
-entries (`known_as`) and takes them along when it is removed, moved or evicted. That is enough for
-files and, as only empty ones are removed, for directories; what changes where other paths lead (a
-link goes, a directory moves, a mount) or who may walk them calls `paths_changed`.
+Node numbers are never reused, so a stale one is always the caller's fault.
 
 Dentries that came from a store are `clean`: they may be evicted, oldest first, while nothing
 holds them. What is in memory only is never evicted.
@@ -13,21 +8,14 @@ holds them. What is in memory only is never evicted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bus.errors import KernelBug, MalformedRequest
 from services.fs.core_frames import Frames
-from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode, Link, PathKey
+from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode, Link
 from services.fs.core_locks import Locks
+from services.fs.core_paths import PathCache
 from services.fs.core_volume import Volume
 from services.fs.core_watch import Watches
 
-if TYPE_CHECKING:
-    from services.fs.api import Cred
-
-PATHS_LIMIT = 16384
-CREDS_LIMIT = 64
-ALIASES_LIMIT = 64
 NAMES_LIMIT = 65536
 
 
@@ -39,8 +27,7 @@ class Tree:
         self.frames = Frames(memory_limit_pages)
         self.volumes: dict[int, Volume] = {}
         self.root: Dentry
-        self.paths: dict[PathKey, Dentry] = {}
-        self.paths_of: dict[Cred, dict[PathKey, Dentry]] = {}
+        self.paths = PathCache()
         self.clean: dict[Dentry, None] = {}
         self.names_limit = names_limit
         self.names = 0
@@ -135,7 +122,7 @@ class Tree:
         self._vacate(dentry, parent, parent.inode)
         self._unlink_entry(dentry)
         if isinstance(inode, Link):
-            self.paths_changed()
+            self.paths.clear()
         if dentry.refs:
             self.pin(dentry)
         else:
@@ -157,9 +144,9 @@ class Tree:
         self._vacate(dentry, old_parent, old_parent.inode)
         self._put(dentry, parent, directory, name)
         self.clean.pop(dentry, None)
-        self.forget_paths(dentry)
+        self.paths.forget(dentry)
         if isinstance(dentry.inode, Directory | Link):
-            self.paths_changed()
+            self.paths.clear()
 
     def exchange(self, one: Dentry, other: Dentry) -> None:
         """Two dentries swap places."""
@@ -175,7 +162,7 @@ class Tree:
             dentry.parent, dentry.name, dentry.hides = directory, name, hides
             directory.inode.children[name] = dentry
             self.clean.pop(dentry, None)
-        self.paths_changed()
+        self.paths.clear()
 
     def _put(self, dentry: Dentry, parent: Dentry, directory: Directory, name: bytes) -> None:
         old = directory.children.get(name)
@@ -207,7 +194,7 @@ class Tree:
 
     def _unlink_entry(self, dentry: Dentry) -> None:
         dentry.linked = False
-        self.forget_paths(dentry)
+        self.paths.forget(dentry)
         self.clean.pop(dentry, None)
 
     def remember(self, parent: Dentry, name: bytes, inode: Inode | None) -> None:
@@ -249,37 +236,6 @@ class Tree:
             self.detach(dentry)
 
     # ── forgetting ──────────────────────────────────────────────────────────────────────────
-
-    def paths_changed(self) -> None:
-        """No whole path that was walked before can be trusted."""
-        if self.paths:
-            self.paths.clear()
-        if self.paths_of:
-            self.paths_of.clear()
-
-    def remember_path(self, paths: dict[PathKey, Dentry], key: PathKey, dentry: Dentry) -> None:
-        """A walk has led to a dentry."""
-        if len(paths) >= PATHS_LIMIT or len(dentry.known_as) >= ALIASES_LIMIT:
-            self.paths_changed()
-            dentry.known_as.clear()
-        paths[key] = dentry
-        dentry.known_as.append((paths, key))
-
-    def forget_paths(self, dentry: Dentry) -> None:
-        """Paths that led to a dentry lead there no more."""
-        if dentry.known_as:
-            for paths, key in dentry.known_as:
-                paths.pop(key, None)
-            dentry.known_as.clear()
-
-    def paths_for(self, cred: Cred) -> dict[PathKey, Dentry]:
-        """The path cache of an ordinary user."""
-        known = self.paths_of.get(cred)
-        if known is None:
-            if len(self.paths_of) >= CREDS_LIMIT:
-                self.paths_of.clear()
-            known = self.paths_of[cred] = {}
-        return known
 
     def evict_names(self, count: int, spare: Dentry | None = None) -> int:
         """Forget up to `count` names that a store can give again; replies with how many went."""
@@ -383,7 +339,7 @@ class Tree:
             covers.mounted = top
             self.hold(covers)
         self.volumes[volume.id] = volume
-        self.paths_changed()
+        self.paths.clear()
 
     def unmount(self, volume: Volume) -> None:
         """Take a volume off that nothing refers to; all that it had in memory goes."""
@@ -402,4 +358,4 @@ class Tree:
             inode.nlink = 0
             self._drop(inode)
         self.release(covers.node)
-        self.paths_changed()
+        self.paths.clear()

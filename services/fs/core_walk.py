@@ -207,7 +207,7 @@ def approach(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
     name = path[cut:]
     if cut < 2 or not name or name in (b".", b"..") or len(path) >= PATH_MAX:
         return begin(tree, at, path, cred)
-    paths = tree.paths if cred.uid == 0 else tree.paths_for(cred)
+    paths = tree.paths.of(cred)
     key: PathKey = (at.root, at.base, path[:cut], True)
     found = paths.get(key)
     if found is not None and found.linked:
@@ -219,7 +219,7 @@ def approach(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
         if not isinstance(walk.here.inode, Directory):
             raise PosixError(ENOTDIR)
         if not walk.fleeting and walk.here.linked:
-            tree.remember_path(paths, key, walk.here)
+            tree.paths.remember(paths, key, walk.here)
         walk.slash = False
     walk.todo.append(name)
     return walk
@@ -227,7 +227,7 @@ def approach(tree: Tree, at: At, path: bytes, cred: Cred) -> Walk:
 
 def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | Foreign:
     """What a path names, from the path cache where it can be."""
-    paths = tree.paths if cred.uid == 0 else tree.paths_for(cred)
+    paths = tree.paths.of(cred)
     key: PathKey = (at.root, at.base, path, follow)
     found = paths.get(key)
     if found is not None and found.linked:
@@ -240,7 +240,7 @@ def find(tree: Tree, at: At, path: bytes, cred: Cred, follow: bool) -> Dentry | 
     if walk.slash and not isinstance(walk.here.inode, Directory):
         raise PosixError(ENOTDIR)
     if not walk.fleeting and walk.here.linked:
-        tree.remember_path(paths, key, walk.here)
+        tree.paths.remember(paths, key, walk.here)
     return walk.here
 
 

@@ -55,7 +55,7 @@ class NameHandlers:
     def __init__(self, supply: Supply, forward: Forwarder) -> None:
         self._supply = supply
         self._tree = supply.tree
-        self._paths = supply.tree.paths
+        self._paths = supply.tree.paths.root
         self._forward = forward
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Open: self.open,

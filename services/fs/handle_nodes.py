@@ -32,7 +32,7 @@ class NodeHandlers:
         self._forward = forward
         self._tree = supply.tree
         self._nodes = supply.tree.nodes
-        self._paths = supply.tree.paths
+        self._paths = supply.tree.paths.root
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.RootNode: self.root_node,
             api.Resolve: self.resolve,

@@ -232,15 +232,17 @@ class Session:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(slave)
+        self.unread = b""
 
-    def until(self, text: bytes, timeout_s: float = 60) -> bytes:
-        seen, end = b"", time.monotonic() + timeout_s
-        while text not in seen:
+    def until(self, text: bytes, timeout_s: float = 60) -> None:
+        """Read up to `text` and not further."""
+        end = time.monotonic() + timeout_s
+        while text not in self.unread:
             left = end - time.monotonic()
-            assert left > 0, f"no {text!r} in {seen!r}"
+            assert left > 0, f"no {text!r} in {self.unread!r}"
             if select.select([self.master], [], [], left)[0]:
-                seen += os.read(self.master, 65536)
-        return seen
+                self.unread += os.read(self.master, 65536)
+        self.unread = self.unread.partition(text)[2]
 
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
