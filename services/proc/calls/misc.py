@@ -320,6 +320,9 @@ async def sys_sethostname(t: Thread, name: int, length: int) -> int:
     return 0
 
 
+LOAD_SCALE = 1 << 16
+
+
 @syscall(99, "sysinfo")
 async def sys_sysinfo(t: Thread, where: int) -> int:
     """sysinfo(2)."""
@@ -327,8 +330,9 @@ async def sys_sysinfo(t: Thread, where: int) -> int:
     frames = await kernel.vm.call(Frames())
     caches = await kernel.fs.call(Caches())
     uptime = await kernel.timers.now() // NS
+    loads = [int(average * LOAD_SCALE) for average in kernel.extra["load"].averages]
     image = struct.pack(
-        "<qQQQQQQQQQHxxxxxxQQI4x", uptime, 0, 0, 0, frames.total * 4096, frames.free * 4096, 0,
+        "<qQQQQQQQQQHxxxxxxQQI4x", uptime, *loads, frames.total * 4096, frames.free * 4096, 0,
         caches.pages * 4096, 0, 0, len(kernel.threads), 0, 0, 1,
     )  # fmt: skip
     await t.copyout(where, image)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from services.fs.api import At, RootNode
+from services.fs.api import At, Release, RootNode
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from services.proc.kernel import Kernel
 
 
-async def root_at(kernel: Kernel) -> At:
-    """Where absolute paths start; its one reference is kept for good."""
-    at: At | None = kernel.extra.get("root_at")
-    if at is None:
-        node = await kernel.fs.call(RootNode())
-        at = kernel.extra["root_at"] = At(node, node)
-    return at
+@asynccontextmanager
+async def whole_tree(kernel: Kernel) -> AsyncIterator[At]:
+    """Where absolute paths start, and relative ones too."""
+    node = await kernel.fs.call(RootNode())
+    try:
+        yield At(node, node)
+    finally:
+        await kernel.fs.call(Release(node))

@@ -38,7 +38,7 @@ from services.proc.abi import (
 )
 from services.proc.files.device import DeviceFile
 from services.proc.files.pipe import PipeEnd
-from services.proc.files.root import root_at
+from services.proc.files.root import whole_tree
 from services.proc.files.stream import StreamFile
 from services.proc.procfs.access import check_node
 from services.proc.procfs.entry import READ, WRITE, Node
@@ -124,9 +124,9 @@ async def _by_path(
     """Open the node's own path, if that still leads to the same file."""
     fs = thread.kernel.fs
     path = await fs.call(PathOf(node, 0))
-    at = await root_at(thread.kernel)
     try:
-        opened = await fs.call(Open(at, path, flags & ~O_TRUNC, 0, ROOT))
+        async with whole_tree(thread.kernel) as at:
+            opened = await fs.call(Open(at, path, flags & ~O_TRUNC, 0, ROOT))
     except PosixError as error:
         if error.errno in (2, 20):
             return None

@@ -19,7 +19,7 @@ from bus.errors import PosixError, ServiceUnavailable
 from services.drivers.console.api import DescribeStream, ReadStream, WaitResize, WriteStream
 from services.fs.api import Cred, Opened, Release, Resolve, SetAttr
 from services.proc.abi import O_LARGEFILE, O_RDONLY, O_RDWR, O_WRONLY
-from services.proc.files.root import root_at
+from services.proc.files.root import whole_tree
 from services.proc.files.stream import StreamFile
 from services.proc.park import Interrupted
 from services.proc.tty import jobs
@@ -177,7 +177,8 @@ async def _open_console(kernel: Kernel, process: Process, terminals: list[int]) 
     source = 0 if 0 in terminals else None
     target = next(stream for stream in (1, 2, 0) if stream in terminals)
     console = Console(kernel, source, target)
-    found = await kernel.fs.call(Resolve(await root_at(kernel), NAME, ROOT))
+    async with whole_tree(kernel) as at:
+        found = await kernel.fs.call(Resolve(at, NAME, ROOT))
     assert type(found) is Opened
     try:
         owner = process.credentials.cred

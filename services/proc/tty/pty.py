@@ -18,7 +18,7 @@ from services.proc.abi import O_NONBLOCK, O_RDWR, POLLHUP, S_IFCHR
 from services.proc.descriptors import drop
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.files.device import DeviceFile
-from services.proc.files.root import root_at
+from services.proc.files.root import whole_tree
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.tty.file import TerminalFile
 from services.proc.tty.ioctls import COMMANDS, Serve, get_int, put_int
@@ -165,7 +165,8 @@ class MasterFile(TerminalFile):
 
 
 async def _resolve(pty: Pty) -> int:
-    found = await pty.kernel.fs.call(Resolve(await root_at(pty.kernel), pty.name, ROOT))
+    async with whole_tree(pty.kernel) as at:
+        found = await pty.kernel.fs.call(Resolve(at, pty.name, ROOT))
     if type(found) is not Opened:
         raise PosixError(EIO)
     return found.node
@@ -174,7 +175,8 @@ async def _resolve(pty: Pty) -> int:
 async def make_name(pty: Pty, owner: Cred) -> None:
     """The slave's device node."""
     fs = pty.kernel.fs
-    await fs.call(MakeNode(await root_at(pty.kernel), pty.name, SLAVE_MODE, pty.rdev, ROOT))
+    async with whole_tree(pty.kernel) as at:
+        await fs.call(MakeNode(at, pty.name, SLAVE_MODE, pty.rdev, ROOT))
     node = await _resolve(pty)
     try:
         await fs.call(SetAttr(node, ROOT, uid=owner.uid, gid=TTY_GID))
@@ -184,8 +186,9 @@ async def make_name(pty: Pty, owner: Cred) -> None:
 
 async def remove_name(pty: Pty) -> None:
     """The master is closed."""
-    with contextlib.suppress(PosixError):  # the program was quicker
-        await pty.kernel.fs.call(Unlink(await root_at(pty.kernel), pty.name, False, ROOT))
+    async with whole_tree(pty.kernel) as at:
+        with contextlib.suppress(PosixError):  # the program was quicker
+            await pty.kernel.fs.call(Unlink(at, pty.name, False, ROOT))
 
 
 async def open_ptmx(thread: Thread, node: int, flags: int) -> MasterFile:
