@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.hosttree import api
-from services.fs.core_inode import File, Link
+from services.fs.core_inode import Directory, File, Link
 from services.fs.core_volume import V9FS_MAGIC
 from services.fs.hoststore import HostStore, handle_of, origin_of
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.drivers.ram.api import Extent
-    from services.fs.core_inode import Dentry, Directory, Inode
-    from services.fs.core_volume import Pair
+    from services.fs.core_inode import Dentry, Inode
+    from services.fs.core_volume import Pair, Volume
 
 _WRITE_ERRORS = (EFBIG, ENOSPC, EINVAL, EPERM, ENOMEM)
 
@@ -50,6 +50,24 @@ class BindStore(HostStore):
         if not inode.dentries:
             return origin_of(inode).path
         raise PosixError(ENOENT)
+
+    def inode(self, volume: Volume, found: api.HostStat, path: bytes) -> Inode:
+        """A fresh inode each time; `settle` finds the one that is known already."""
+        return self.fresh(volume, found, path)
+
+    def settle(self, fresh: Inode) -> tuple[Inode, bool]:
+        """All names of a file are one inode, also those that were made behind our back."""
+        volume, key = fresh.volume, origin_of(fresh).key
+        if isinstance(fresh, Directory):
+            return fresh, False
+        known = volume.known.get(key)
+        if known is not None and stat.S_IFMT(known.mode) == stat.S_IFMT(fresh.mode):
+            return known, self.adopt(known, fresh)
+        if known is not None:
+            del volume.keys[known]  # its number has been given to another file
+        volume.known[key] = fresh
+        volume.keys[fresh] = key
+        return fresh, False
 
     # ── attributes ──────────────────────────────────────────────────────────────────────────
 

@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from services.fs.core_inode import File
     from services.fs.core_volume import Volume
 
+EVICT_BATCH = 64
 POOL_LIMIT = 128
 """More free frames than this go back to vm."""
 
 
 class Frames:
-    """`limit` is how many pages may be in memory only, a share of RAM."""
+    """`limit` is how many pages may be in memory only, `cache_limit` how many in all."""
 
-    __slots__ = ("cached", "clean", "dead", "free", "kept", "limit")
+    __slots__ = ("cache_limit", "cached", "clean", "dead", "free", "kept", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cache_limit: int) -> None:
         self.free: list[int] = []
         """Highest frame first: taken from the end, neighbours come in ascending order."""
         self.dead: list[int] = []
@@ -39,6 +40,13 @@ class Frames:
         self.cached = 0
         self.kept = 0
         self.limit = limit
+        self.cache_limit = cache_limit
+
+    def make_room(self, count: int) -> None:
+        """`count` more pages are coming: keep the cache to its share, if clean pages can go."""
+        over = self.cached + count - self.cache_limit
+        if over > 0:
+            self.evict(max(over, EVICT_BATCH))
 
     @property
     def overfull(self) -> bool:

@@ -13,7 +13,8 @@ Invariants:
 - `dentry.linked` exactly while `dentry.parent.inode.children[dentry.name] is dentry`, or it is
   the root of a volume.
 - `inode.dentries` has every dentry that is linked or referenced (`refs > 0`) with that inode.
-- `changed` is set when the store no longer has the truth: such an inode is never evicted.
+- `changed` is set when a store that is only read no longer has the truth: such an inode is never
+  evicted.
 - `attr` is the reply to stat(2) or None; whoever changes an attribute sets it to None.
 """
 
@@ -139,7 +140,9 @@ class Inode:
     @property
     def held(self) -> bool:
         """Whether anything but names keeps it: then it must not be evicted."""
-        return self.changed or self.watches is not None or self.locks is not None or self.denied > 0
+        if self.changed and self.volume.through is None:
+            return True
+        return self.watches is not None or self.locks is not None or self.denied > 0
 
     def block_count(self) -> int:
         """Blocks of 512 bytes that it takes."""

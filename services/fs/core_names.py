@@ -104,13 +104,6 @@ def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode
     return inode
 
 
-def commit_made(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: int) -> Dentry:
-    """The same for an inode that a store has made: it may be asked for again."""
-    dentry = commit_make(tree, parent, name, inode, now_ns)
-    directory_of(parent).changed = inode.changed = False
-    return dentry
-
-
 def commit_make(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: int) -> Dentry:
     """Give an inode its first name."""
     directory = directory_of(parent)

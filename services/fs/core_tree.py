@@ -22,9 +22,11 @@ NAMES_LIMIT = 65536
 class Tree:
     """Everything that fs keeps but waiting callers."""
 
-    def __init__(self, memory_limit_pages: int, names_limit: int = NAMES_LIMIT) -> None:
+    def __init__(
+        self, memory_limit_pages: int, cache_limit_pages: int, names_limit: int = NAMES_LIMIT
+    ) -> None:
         self.nodes: dict[int, Dentry] = {}
-        self.frames = Frames(memory_limit_pages)
+        self.frames = Frames(memory_limit_pages, cache_limit_pages)
         self.volumes: dict[int, Volume] = {}
         self.root: Dentry
         self.paths = PathCache()
@@ -204,6 +206,10 @@ class Tree:
             if inode is not None and not inode.dentries:
                 self._drop(inode)
             return
+        if inode is None and directory.listed is not None:
+            directory.listed.pop(name, None)  # it was listed and has gone since
+            if directory.order is not None:
+                directory.order.remove(name)
         dentry = self.attach(parent, name, inode)
         dentry.hides = inode is not None
         self.clean[dentry] = None

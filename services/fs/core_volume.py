@@ -64,6 +64,9 @@ class ForwardingStore(Store, Protocol):
     def adopt(self, inode: Inode, fresh: Inode) -> bool:
         """The same from an inode that `lookup` has just made for the same file."""
 
+    def settle(self, fresh: Inode) -> tuple[Inode, bool]:
+        """The inode by which memory knows the file of one that `lookup` made; as `adopt`."""
+
     async def make(
         self, directory: Directory, name: bytes, mode: int, uid: int, gid: int, target: bytes
     ) -> Inode:

@@ -22,7 +22,7 @@ from services.fs.core_attr import NOW, attributes_changed, drop_set_id
 from services.fs.core_inode import Dentry, Directory, File
 from services.fs.core_names import (
     commit_link,
-    commit_made,
+    commit_make,
     commit_remove,
     directory_of,
     inode_of,
@@ -69,7 +69,9 @@ class Forwarder:
         """A new name; the caller gets it with a reference."""
         directory = directory_of(parent)
         mode, gid = ownership(directory, mode, cred)
-        inode = await through(directory).make(directory, name, mode, cred.uid, gid, target)
+        store = through(directory)
+        fresh = await store.make(directory, name, mode, cred.uid, gid, target)
+        inode, _ = store.settle(fresh)
         dentry = self._adopt(parent, name, inode, now)
         self._tree.hold(dentry)
         try:
@@ -90,10 +92,10 @@ class Forwarder:
             return dentry
         there = directory_of(parent).children.get(name)
         if there is not None and there.inode is not None:
-            if there.inode.ino == inode.ino:
+            if there.inode is inode:
                 return there
             tree.prune(there)
-        dentry = commit_made(tree, parent, name, inode, now)
+        dentry = commit_make(tree, parent, name, inode, now)
         tree.clean[dentry] = None
         return dentry
 

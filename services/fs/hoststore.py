@@ -38,9 +38,11 @@ _NOT_FOR_PROGRAMS = (EBADF, EMFILE, ENFILE, ESTALE, ENODEV)
 class HostOrigin:
     """What the host knows an inode by."""
 
-    __slots__ = ("handle", "path", "writable")
+    __slots__ = ("handle", "key", "path", "writable")
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, key: tuple[int, int]) -> None:
+        self.key = key
+        """Device and inode number."""
         self.path = path
         """Relative to the tree; where it was found."""
         self.handle: int | None = None
@@ -115,16 +117,20 @@ class HostStore:
         """The inode that the host described, the known one if it has several names."""
         key = (found.dev, found.ino)
         several = found.nlink > 1 and not stat.S_ISDIR(found.mode)
-        if several:
-            known = volume.known.get(key)
-            if known is not None:
-                return known
-        inode = make_inode(volume, self._number(found), found.mode, found.uid, found.gid)
-        inode.origin = HostOrigin(path)
-        self.describe(inode, found)
+        known = volume.known.get(key) if several else None
+        if known is not None:
+            return known
+        inode = self.fresh(volume, found, path)
         if several:
             volume.known[key] = inode
             volume.keys[inode] = key
+        return inode
+
+    def fresh(self, volume: Volume, found: api.HostStat, path: bytes) -> Inode:
+        """An inode as the host described it."""
+        inode = make_inode(volume, self._number(found), found.mode, found.uid, found.gid)
+        inode.origin = HostOrigin(path, (found.dev, found.ino))
+        self.describe(inode, found)
         return inode
 
     def describe(self, inode: Inode, found: api.HostStat) -> None:

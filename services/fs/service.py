@@ -57,7 +57,8 @@ SYSTEM_MOUNTS = (
 class FsService:
     """Serves "fs".
 
-    `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM.
+    `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM, the
+    page cache with them `cache_share`.
     Guests may mount host trees only from below `host_sources`. `tree` is the state of an earlier
     incarnation to take up, if there is one.
     """
@@ -72,11 +73,14 @@ class FsService:
         mounts: Sequence[MountSpec] = SYSTEM_MOUNTS,
         *,
         memory_share: float = 0.5,
+        cache_share: float = 0.75,
         host_sources: Sequence[bytes] = (),
         tree: Tree | None = None,
     ) -> None:
         self._fresh = tree is None
-        self.tree = Tree(int(ram.frames * memory_share)) if tree is None else tree
+        if tree is None:
+            tree = Tree(int(ram.frames * memory_share), int(ram.frames * cache_share))
+        self.tree = tree
         self.cache = PageCache(ram, self.tree.frames)
         self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")

@@ -7,7 +7,6 @@ checked against the present state before it is taken up.
 
 from __future__ import annotations
 
-import stat
 from errno import EIO, ENOMEM
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,14 +105,21 @@ class Supply:
         parent, directory = need.directory, need.directory.inode
         if not isinstance(directory, Directory):
             return
-        turn = self.tree.turn
+        turn, through = self.tree.turn, directory.volume.through
         inode = await _store(directory).lookup(directory, need.name)
-        if not parent.linked:
+        if not parent.linked or through is None:
             return
         child = directory.children.get(need.name)
+        if child is not None and isinstance(child.inode, Directory) and inode is not None:
+            if isinstance(inode, Directory) and child.inode.ino == inode.ino:
+                through.adopt(child.inode, inode)
+                inode = child.inode
+        elif inode is not None:
+            inode, changed = through.settle(inode)
+            if changed:
+                self.cache.forget_clean(inode)
         if child is not None and child.inode is not None:
-            if inode is not None and same_file(child.inode, inode):
-                self.adopt(child.inode, inode)
+            if child.inode is inode:
                 child.turn = turn
                 return
             self.tree.prune(child)
@@ -122,14 +128,6 @@ class Supply:
             child = self.tree.attach(parent, need.name, inode)
             self.tree.clean[child] = None
         child.turn = turn
-
-    def adopt(self, inode: Inode, fresh: Inode) -> None:
-        """Take over attributes that the store has just given; content, if that changed."""
-        if fresh is inode:
-            return
-        through = inode.volume.through
-        if through is not None and through.adopt(inode, fresh):
-            self.cache.forget_clean(inode)
 
     async def _listing(self, need: NeedListing) -> None:
         directory = need.directory.inode
@@ -168,6 +166,7 @@ class Supply:
             last += 1
         wanted = min(last - first, 512)
         pool = self.tree.frames
+        pool.make_room(wanted)
         while len(pool.free) < wanted:
             await self.frames(wanted)
         pfns = [pool.take() for _ in range(wanted)]
@@ -206,11 +205,6 @@ class Supply:
         """Pages of a file have gone: no mapping may show them."""
         for node in nodes:
             await self.vm.call(UnmapNode(node, from_page))
-
-
-def same_file(one: Inode, other: Inode) -> bool:
-    """Whether two inodes of a volume are the same file."""
-    return one.ino == other.ino and stat.S_IFMT(one.mode) == stat.S_IFMT(other.mode)
 
 
 def _store(inode: Inode) -> Store:

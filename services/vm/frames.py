@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 Pfns = npt.NDArray[np.int64]
 
+RECYCLE_SHIFT = 4
+"""A used run of a 16th of what is asked for is taken before new frames are."""
 RUNS_SEARCHED = 8
 RUN_KEPT = 8
 """Fewer neighbours than this are freed as singles."""
@@ -170,6 +172,9 @@ class FrameTable:
         if count > 1 and len(self._singles) >= self._gather_at:
             self._gather()
             return self._take(count)
+        if best >= 0 and longest << RECYCLE_SHIFT >= count:
+            # What was used before is in the host's memory; a new frame costs a host's fault.
+            return (*self._cut(best, count), False)
         unused = self._limit - self._fresh
         if unused >= count or unused > longest:
             pfn = self._fresh

@@ -241,6 +241,17 @@ async def test_the_cache_yields_when_memory_is_short(lower: Path) -> None:
     await m.assert_no_leak()
 
 
+async def test_the_cache_keeps_to_its_share(lower: Path) -> None:
+    for i in range(8):
+        (lower / f"big{i}").write_bytes(os.urandom(60 * PAGE_BYTES))
+    root = MountSpec(b"/", "hosttree", os.fsencode(lower))
+    m = await Machine(root, ram_pages=1000, cache_share=0.1).start()
+    for i in (*range(8), *range(8)):
+        assert await m.get(b"/big%d" % i) == (lower / f"big{i}").read_bytes()
+        assert m.tree.frames.cached <= 100
+    await m.assert_no_leak()
+
+
 async def test_no_memory_at_all_is_an_errno(memory: Machine) -> None:
     m = memory
     node = (await m.open(b"/f", O_RDWR_CREAT)).node
