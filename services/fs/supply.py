@@ -110,16 +110,17 @@ class Supply:
         if not parent.linked or through is None:
             return
         child = directory.children.get(need.name)
-        if child is not None and isinstance(child.inode, Directory) and inode is not None:
-            if isinstance(inode, Directory) and child.inode.ino == inode.ino:
-                through.adopt(child.inode, inode)
-                inode = child.inode
+        there = None if child is None else child.inode
+        if isinstance(inode, Directory):
+            if isinstance(there, Directory) and there.ino == inode.ino:
+                through.adopt(there, inode)
+                inode = there
         elif inode is not None:
             inode, changed = through.settle(inode)
             if changed:
                 self.cache.forget_clean(inode)
-        if child is not None and child.inode is not None:
-            if child.inode is inode:
+        if child is not None and there is not None:
+            if there is inode:
                 child.turn = turn
                 return
             self.tree.prune(child)

@@ -51,7 +51,7 @@ class ProcService:
         self, bus: Bus, ram: Ram, core: Core, admission: Admission, config: Any = None
     ) -> None:
         self.kernel = Kernel(bus, ram, core, admission)
-        self.kernel.log = lambda text: print(text, file=sys.stderr, flush=True)
+        self.kernel.log = lambda text: self._tell(text + "\n")
         self.config = config
         self.tracer: Tracer | None = None
         self._nodes_at_start = 0
@@ -125,14 +125,23 @@ class ProcService:
             return None
         name = self.config.trace_file
         output = open(name, "w") if name else None  # noqa: SIM115 (closed by run_init)
-        target = output or sys.stderr
 
         def write(text: str) -> None:
-            target.write(text)
+            if output is None:
+                self._tell(text)
+            else:
+                output.write(text)
 
         self.tracer = Tracer(self.kernel, parse_set(wanted or "all"), write)
         self.tracer.attach()
         return output
+
+    def _tell(self, text: str) -> None:
+        """Say something on the host's standard error, which may be a terminal that is raw."""
+        if self.kernel.extra.get("raw_console") and sys.stderr.isatty():
+            text = text.replace("\n", "\r\n")
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
     async def _start(
         self, argv: list[bytes], env: list[bytes], cwd: bytes, ids: Credentials

@@ -75,6 +75,21 @@ async def test_the_hosts_changes_are_seen(bind: Machine, lower: Path) -> None:
     assert await m.errno(api.MakeDir(m.at, b"/mnt/etc/made", 0o755, m.cred)) == EEXIST
 
 
+async def test_all_names_of_a_file_are_one(bind: Machine, lower: Path) -> None:
+    m = bind
+    node = (await m.open(b"/mnt/data", os.O_RDWR)).node
+    os.link(lower / "data", lower / "etc/data")
+    await m.write(node, 0, b"seen")
+    other = (await m.open(b"/mnt/etc/data")).node
+    assert await m.read(other, 0, 4) == b"seen"
+    await m.write(node, 1, b"ha")
+    assert await m.read(other, 0, 4) == b"shan"
+    pages = await m.call(api.Pages(node, 0, 1, for_write=False))
+    assert await m.call(api.Pages(other, 0, 1, for_write=False)) == pages
+    await m.release(node)
+    await m.release(other)
+
+
 async def test_mapped_pages_are_written_when_synced_and_at_the_end(
     bind: Machine, lower: Path
 ) -> None:

@@ -192,6 +192,34 @@ def listing(directory: Path) -> list[Any]:
     return found
 
 
+ONCE_WRONG: tuple[tuple[tuple[Any, ...], ...], ...] = (
+    (("mknod", 0, b"s", stat.S_IFSOCK | 0o644), ("open", 1, 0, b"s", 2, 0)),
+    (("open", 0, 1, b"new", 66, 0o2745), ("ftruncate", 1, 1, 1)),
+    (("open", 0, 2, b"new", 65, 0o2745), ("fallocate", 2, 2, 0, 4095, 20_000)),
+    (("chmod", 0, b"a", 0o2777), ("open", 1, 1, b"/a", os.O_TRUNC, 0)),
+    (("rmdir", 1, b"dir"), ("chdir", 0, b"/link/."), ("rename", 2, b"link", b"/./link", 0)),
+    (
+        ("link", 0, b"/dir/a", b"dir/dir"),
+        ("open", 0, 1, b"dir/a", 578, 0o444),
+        ("rename", 0, b"b", b"//dir/dir/a", 0),
+        ("read", 2, 1, 8192, 5),
+    ),
+    (
+        ("mkdir", 0, b"dir/new", 0o755),
+        ("chdir", 0, b"dir/new"),
+        ("rmdir", 0, b"../new"),
+        ("stat", 0, b"..", True),
+        ("stat", 0, b"../new", True),
+    ),
+)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay", "bind"])
+@pytest.mark.parametrize("script", ONCE_WRONG)
+async def test_what_was_wrong_once(kind: str, script: tuple[tuple[Any, ...], ...]) -> None:
+    await run_script(kind, list(script))
+
+
 @pytest.mark.parametrize("kind", ["tmpfs", "overlay", "bind"])
 @settings(
     max_examples=int(os.environ.get("FS_EXAMPLES", "25")),

@@ -218,6 +218,25 @@ def test_does_a_private_write_leave_the_file_alone(machine: Machine) -> None:
     assert machine.read(space, vaddr + PAGE) == 88  # what nobody wrote still shows the file
 
 
+def test_does_a_first_private_write_take_one_fault(machine: Machine) -> None:
+    space, file = machine.space(), machine.file(4)
+    vaddr = machine.map(space, 4, node=file.node)
+    assert machine.touch(space, vaddr, WRITE) == RESOLVED
+    assert machine.entry(space, vaddr) & api.PTE_W
+    assert machine.pfn(space, vaddr) != file.frames[0]
+
+
+def test_is_a_page_that_fs_replaced_mapped_anew(machine: Machine) -> None:
+    space, file = machine.space(), machine.file(4)
+    vaddr = machine.map(space, 4, node=file.node, flags=api.MAP_SHARED)
+    assert machine.read(space, vaddr) == 1
+    old = file.frames.pop(0)
+    machine.call(api.FreeFrames((old,)))
+    machine.write(space, vaddr, 9)
+    assert machine.pfn(space, vaddr) == file.frames[0] != old
+    assert machine.byte(file, 0) == 9
+
+
 def test_is_a_hole_zeros_to_one_and_a_page_to_the_other(machine: Machine) -> None:
     space, file = machine.space(), machine.file(4, holes=True)
     private = machine.map(space, 4, node=file.node)

@@ -237,6 +237,9 @@ def test_does_the_stack_grow_to_its_limit_and_keep_its_gap(machine: Machine) -> 
     machine.write(space, top - (8 << 20), 3)
     (stack,) = machine.call(api.Regions(space))
     assert stack.end - stack.start == 8 << 20
+    below = stack.start - 10 * PAGE
+    assert machine.map(space, 4, vaddr=below) != below
+    assert machine.call(api.Brk(space, 0))
     other = 0x6000_0000_0000
     machine.map(space, 1, vaddr=other, flags=ANON | api.MAP_FIXED)
     machine.map(space, 1, vaddr=other + 300 * PAGE, flags=flags)

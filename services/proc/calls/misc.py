@@ -330,7 +330,8 @@ async def sys_sysinfo(t: Thread, where: int) -> int:
     frames = await kernel.vm.call(Frames())
     caches = await kernel.fs.call(Caches())
     uptime = await kernel.timers.now() // NS
-    loads = [int(average * LOAD_SCALE) for average in kernel.extra["load"].averages]
+    averages = getattr(kernel.extra.get("load"), "averages", (0.0, 0.0, 0.0))
+    loads = [int(average * LOAD_SCALE) for average in averages]
     image = struct.pack(
         "<qQQQQQQQQQHxxxxxxQQI4x", uptime, *loads, frames.total * 4096, frames.free * 4096, 0,
         caches.pages * 4096, 0, 0, len(kernel.threads), 0, 0, 1,

@@ -181,19 +181,11 @@ def _memory_rows(sizes: Sizes) -> list[tuple[str, str]]:
     return [(name, f"{value >> 10:8} kB") for name, value in rows]
 
 
-async def status(spot: Spot) -> bytes:
-    """status; what the kernel does not count is left out."""
+def _identity_rows(spot: Spot) -> list[tuple[str, object]]:
     process, ids = spot.subject, spot.subject.credentials
-    pending, shared, blocked, ignored, caught = signal_sets(spot)
     tid = spot.thread.tid if spot.thread else process.pid
-    table = process.descriptors
-    slots = max(table.slots, default=0) + 1 if table is not None else 0
-    capabilities = FULL_CAPABILITIES if ids.euid == 0 else 0
-    name = name_of(spot).decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
-    rows: list[tuple[str, object]] = [("Name", name)]
-    if process.directories is not None:
-        rows.append(("Umask", f"{process.directories.umask:04o}"))
-    rows += [
+    slots = max(process.descriptors.slots, default=0) + 1 if process.descriptors else 0
+    return [
         ("State", STATE_NAMES[state_of(spot)]),
         ("Tgid", process.pid),
         ("Ngid", 0),
@@ -209,17 +201,33 @@ async def status(spot: Spot) -> bytes:
         ("NSpgid", process.pgid),
         ("NSsid", process.session.sid),
     ]
-    if process.space is not None:
-        rows += _memory_rows(await sizes_of(process))
-    queued = len(bin(pending)) - 2 if pending else 0
-    rows += [
+
+
+def _signal_rows(spot: Spot) -> list[tuple[str, object]]:
+    process = spot.subject
+    names = ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    sets = signal_sets(spot)
+    queued = sets[0].bit_count() + sets[1].bit_count()
+    return [
         ("Threads", max(len(process.threads), 1)),
         ("SigQ", f"{queued}/{process.limits[abi.RLIMIT_SIGPENDING][0]}"),
-        ("SigPnd", f"{pending:016x}"),
-        ("ShdPnd", f"{shared:016x}"),
-        ("SigBlk", f"{blocked:016x}"),
-        ("SigIgn", f"{ignored:016x}"),
-        ("SigCgt", f"{caught:016x}"),
+        *((name, f"{mask:016x}") for name, mask in zip(names, sets, strict=True)),
+    ]
+
+
+async def status(spot: Spot) -> bytes:
+    """status; what the kernel does not count is left out."""
+    process = spot.subject
+    capabilities = FULL_CAPABILITIES if process.credentials.euid == 0 else 0
+    name = name_of(spot).decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
+    rows: list[tuple[str, object]] = [("Name", name)]
+    if process.directories is not None:
+        rows.append(("Umask", f"{process.directories.umask:04o}"))
+    rows += _identity_rows(spot)
+    if process.space is not None:
+        rows += _memory_rows(await sizes_of(process))
+    rows += _signal_rows(spot)
+    rows += [
         ("CapInh", f"{0:016x}"),
         ("CapPrm", f"{capabilities:016x}"),
         ("CapEff", f"{capabilities:016x}"),

@@ -188,6 +188,7 @@ async def _open_console(kernel: Kernel, process: Process, terminals: list[int]) 
         await kernel.fs.call(Release(found.node))
         raise
     kernel.terminals[RDEV] = console
+    kernel.extra["raw_console"] = source is not None
     jobs.take(process, console)
     console.start()
     return TerminalFile(kernel, found.node, O_RDWR | O_LARGEFILE, console)
