@@ -10,6 +10,7 @@ from errno import EFBIG, EINVAL, EISDIR, ENODEV, ENOMEM, ENOSPC, EROFS, ETXTBSY
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
+from services.drivers.ram.api import PAGE_BYTES
 from services.fs import api
 from services.fs.api import APPEND, Written
 from services.fs.core_attr import accessed
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from services.fs.forward import Forwarder
     from services.fs.supply import Supply
 
-CHUNK_BYTES = 2 << 20
-"""A longer write is done in steps of this: each has all its frames before it begins."""
+CHUNK_PAGES = 512
+"""A longer read or write is done in steps: each has all its frames before it begins."""
 
 
 class DataHandlers:
@@ -42,6 +43,8 @@ class DataHandlers:
         self._watches = supply.tree.watches
         self._cache = supply.cache
         self._view = supply.ram.bytes
+        pages = min(CHUNK_PAGES, supply.tree.frames.cache_limit // 8)
+        self._chunk_bytes = max(pages, 1) * PAGE_BYTES
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Read: self.read,
             api.ReadBytes: self.read_bytes,
@@ -86,15 +89,31 @@ class DataHandlers:
         file = self._file(request.node)
         if offset < 0:
             raise PosixError(EINVAL)
-        cache = self._cache
         try:
-            count = cache.read(file, offset, extents)
-        except Need as need:
-            await self._supply.fetch(need)
-            count = await self._supply.run(lambda: cache.read(file, offset, extents))
+            count = self._cache.read(file, offset, extents)
+        except Need:
+            count = await self._read(file, offset, extents)
         if file.stale_atime or self._watches.active:
             await self._was_read(request.node, file)
         return count
+
+    async def _read(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+        """In steps small enough that the pages of one stay in the cache."""
+        cache, chunk, done = self._cache, self._chunk_bytes, 0
+        length = total(extents)
+        while done < length:
+            piece = part(extents, done, chunk)
+            start = offset + done
+            try:
+                count = await self._supply.run(lambda p=piece, s=start: cache.read(file, s, p))  # type: ignore[misc]
+            except PosixError:
+                if not done:
+                    raise
+                break
+            done += count
+            if count < total(piece):
+                break
+        return done
 
     async def _was_read(self, node: int, file: File) -> None:
         if file.stale_atime:
@@ -140,11 +159,11 @@ class DataHandlers:
     async def _write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> int:
         """In steps, each of which has its frames before it changes anything."""
         cache, supply = self._cache, self._supply
-        if length <= CHUNK_BYTES:
+        if length <= self._chunk_bytes:
             return await supply.run(lambda: cache.write(file, offset, extents, length))
         done = 0
         while done < length:
-            piece = part(extents, done, min(CHUNK_BYTES, length - done))
+            piece = part(extents, done, min(self._chunk_bytes, length - done))
             start, size = offset + done, total(piece)
             try:
                 count = await supply.run(

@@ -26,7 +26,7 @@ from services.proc.procfs import ProcFs
 from services.proc.signals import send
 from services.proc.space import AddressSpace
 from services.proc.strace import parse_set
-from services.proc.task import Credentials, Directories, Process, Thread
+from services.proc.task import Credentials, Directories, Process, Session, Thread
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
@@ -153,7 +153,7 @@ class ProcService:
         kernel.processes[init.pid] = init
         process = kernel.main = Process(kernel, kernel.new_pid(), init)
         process.credentials = ids
-        process.session.sid = process.pgid = process.pid
+        process.session, process.pgid = Session(process.pid), process.pid
         process.start_ns = await kernel.timers.now()
         process.descriptors = DescriptorTable()
         await kernel.fs.call(Retain(root))

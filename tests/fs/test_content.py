@@ -252,6 +252,36 @@ async def test_the_cache_keeps_to_its_share(lower: Path) -> None:
     await m.assert_no_leak()
 
 
+async def test_a_read_may_be_larger_than_the_cache(lower: Path) -> None:
+    data = os.urandom(600 * PAGE_BYTES)
+    (lower / "big").write_bytes(data)
+    root = MountSpec(b"/", "hosttree", os.fsencode(lower))
+    m = await Machine(root, ram_pages=1400, cache_share=0.1).start()
+    m.vm.free = m.vm.free[-400:]  # from frame 1000 on is the reader's
+    node = (await m.open(b"/big")).node
+    extents = [(900 * PAGE_BYTES, 500 * PAGE_BYTES)]
+    assert await m.call(api.Read(node, 5, extents)) == 500 * PAGE_BYTES
+    assert m.ram.bytes[900 * PAGE_BYTES : 1400 * PAGE_BYTES] == data[5 : 5 + 500 * PAGE_BYTES]
+    await m.release(node)
+    await m.call(api.EvictPages(1000))
+    assert not m.tree.frames.cached
+
+
+async def test_a_file_without_a_name_can_be_given_one(memory: Machine) -> None:
+    m = memory
+    opened = await m.open(b"/", os.O_TMPFILE | os.O_RDWR, 0o600)
+    await m.write(opened.node, 0, b"hidden")
+    assert await m.names(b"/") == []
+    assert (await m.call(api.StatNode(opened.node))).nlink == 0
+    await m.call(api.Link(opened.node, m.at, b"/shown", m.cred))
+    assert await m.get(b"/shown") == b"hidden"
+    assert (await m.stat(b"/shown")).nlink == 1
+    await m.release(opened.node)
+    gone = await m.open(b"/", os.O_TMPFILE | os.O_RDWR, 0o600)
+    await m.release(gone.node)
+    assert await m.errno(api.Open(m.at, b"/", os.O_TMPFILE, 0o600, m.cred)) == EINVAL
+
+
 async def test_no_memory_at_all_is_an_errno(memory: Machine) -> None:
     m = memory
     node = (await m.open(b"/f", O_RDWR_CREAT)).node

@@ -21,6 +21,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+import time
 from time import perf_counter_ns
 from typing import Any
 
@@ -43,8 +44,10 @@ CONTEXT_HEADER_BYTES = 40
 PROBE_VADDR = 0x10_0000
 COUNTER_VADDR = 0x10_8000
 SYSRET_VADDR = 0x20_0000
-PREEMPTIONS, PROOF_ROUNDS, PROOF_SLICE_S = 6, 20, 0.00003
-"""The self-check ends after so many preemptions, or rounds of 200,000 steps."""
+PREEMPTIONS, PROOF_SLICE_S, PROOF_LIMIT_S = 8, 0.0005, 5.0
+"""The self-check: how often, after how long, and when it has failed."""
+PREEMPT_VECTOR = 0xF0
+"""What a preemption looks like to the interrupt hook; no exception of a processor has it."""
 
 _SyscallHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _InterruptHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
@@ -120,12 +123,14 @@ class UnicornCore:
         self._block = self._state[:context_bytes]
         probe.forbid_exits_inside_blocks(uc, context_bytes)
         self._enter_user_mode()
-        interrupt, countdown = self._find_interrupt(address)
-        error, exception = self._provoke_faults()
+        request, countdown = self._find_exit(address)
+        error, exception, pending = self._provoke_faults(address)
+        self._request = ctypes.c_uint8.from_address(address + request)
+        self._countdown = ctypes.c_uint16.from_address(address + countdown)
+        self._pending = ctypes.c_int32.from_address(address + pending)
         self.layout = probe.Layout(
-            address, rip, fs, gs, cr2, xmm, xmm1 - xmm, error, exception, interrupt, countdown,
-            context_bytes,
-        )  # fmt: skip
+            address, rip, fs, gs, cr2, xmm, xmm1 - xmm, error, exception, context_bytes
+        )
         self._prove_preemption()
         self._error, self._exception = error >> 2, exception >> 2
         self._template = self._clean
@@ -146,8 +151,9 @@ class UnicornCore:
         self._ram.bytes[sysret : sysret + 3] = b"\x48\x0f\x07"
         # Offsets: 0 syscall; 2 mov al,[rdi]; 4 mov [rdi],al; 6 jmp rdi.
         self._ram.bytes[code : code + 8] = bytes.fromhex("0f058a078807ffe7")
-        # 0x10: inc rcx; inc qword [rdi]; inc qword [rdi+8]; cmp rcx,200000; jb 0x10; syscall.
-        count = bytes.fromhex("48ffc1 48ff07 48ff4708 4881f9400d0300 72ed 0f05")
+        self._ram.bytes[code + 12] = 0xCC  # int3
+        # 0x10: inc rcx; inc qword [rdi]; inc qword [rdi+8]; jmp 0x10.
+        count = bytes.fromhex("48ffc1 48ff07 48ff4708 ebf4")
         self._ram.bytes[code + 16 : code + 16 + len(count)] = count
         words[(table >> 3) + (COUNTER_VADDR >> 12)] = (base + 8 * PAGE_BYTES) | 7 | 1 << 63
         uc.reg_write(x86.UC_X86_REG_CR4, CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT)
@@ -173,38 +179,25 @@ class UnicornCore:
         self.regs[RCX], self.regs[R11] = 0, 0
         self._clean = bytearray(self._block)
 
-    def _find_interrupt(self, address: int) -> tuple[int, int]:
-        """Find the pending interrupts: a word behind the exit request that ends emulation."""
+    def _find_exit(self, address: int) -> tuple[int, int]:
+        """Offsets of the exit request and the countdown, from inside a trap."""
         found: list[tuple[int, int]] = []
+        failed: list[probe.LayoutUnknown] = []
 
         def look(*_: Any) -> None:
-            found.append(probe.find_exit_fields(address, self.stop))
+            try:
+                found.append(probe.find_exit_fields(address, self.stop))
+            except probe.LayoutUnknown as unknown:
+                failed.append(unknown)
+                self.stop()
 
         self._run_probe(look)
-        request, countdown = found[0]
-        self._countdown = ctypes.c_uint16.from_address(address + countdown)
-        for at in range((request & ~3) + 4, (request & ~3) + 20, 4):
-            word = ctypes.c_uint32.from_address(address + at)
-            if word.value:
-                continue
-            self._interrupt = word
-            traps: list[int] = []
-
-            def trap(*_: Any, traps: list[int] = traps) -> None:
-                traps.append(1)
-                if len(traps) == 1:
-                    self.preempt()
-                else:
-                    self.stop()
-
-            self._run_probe(trap)
-            if len(traps) == 1:
-                return at, countdown
-            word.value = 0
-        raise probe.LayoutUnknown("the pending interrupts are not behind the exit request")
+        if failed or not found:
+            raise failed[0] if failed else probe.LayoutUnknown("no trap came")
+        return found[0]
 
     def _run_probe(self, trap: Any) -> None:
-        """Run SYSCALL over and over with `trap` as its hook, until something ends it."""
+        """Run one SYSCALL with `trap` as its hook."""
         hook = _SyscallHook(trap)
         handle = self._add_hook(unicorn.UC_HOOK_INSN, hook, x86.UC_X86_INS_SYSCALL)
         self._block[:] = self._clean
@@ -213,54 +206,64 @@ class UnicornCore:
         self._lib.uc_hook_del(self._handle, handle)
 
     def _prove_preemption(self) -> None:
-        """Count in a register and in memory while another thread preempts: both must agree."""
+        """Count in a register and in memory while another thread preempts: both must agree.
+
+        The counting program never ends by itself, so each round also proves that it is stopped.
+        """
         at = (self._ram.firmware_paddr + 8 * PAGE_BYTES) >> 3
+        preempted: list[int] = []
         done = threading.Event()
 
-        def disturb() -> None:
-            while not done.wait(PROOF_SLICE_S):
-                self.preempt()
-
-        ended: list[int] = []
-
-        def end(*_: Any) -> None:
-            ended.append(1)
+        def interrupted(_uc: Any, vector: int, _data: Any) -> None:
+            preempted.append(vector)
             self.stop()
 
-        hook = _SyscallHook(end)
-        handle = self._add_hook(unicorn.UC_HOOK_INSN, hook, x86.UC_X86_INS_SYSCALL)
-        thread = threading.Thread(target=disturb)
+        def disturb() -> None:
+            begun = time.monotonic()
+            while not done.wait(PROOF_SLICE_S):
+                if time.monotonic() - begun > PROOF_LIMIT_S:
+                    self.stop()
+                else:
+                    self.preempt()
+
+        handle = self._add_hook(unicorn.UC_HOOK_INTR, _InterruptHook(interrupted))
+        self._block[:] = self._clean
+        self.regs[7] = COUNTER_VADDR
+        self._words[at] = self._words[at + 1] = 0
+        rip, miscounts = PROBE_VADDR + 16, 0
+        thread = threading.Thread(target=disturb, daemon=True)
         thread.start()
-        preemptions = 0
-        for _ in range(PROOF_ROUNDS):
-            self._block[:] = self._clean
-            self.regs[7] = COUNTER_VADDR
-            self._words[at] = self._words[at + 1] = 0
-            ended.clear()
-            rip = PROBE_VADDR + 16
-            while not ended:
+        try:
+            for _ in range(PREEMPTIONS):
                 self._emulate(rip)
                 rip = self._state_q[self._rip]
-                preemptions += not ended
-            counts = (self.regs[1], self._words[at], self._words[at + 1])
-            if len(set(counts)) != 1:
-                break
-            if preemptions >= PREEMPTIONS:
-                break
-        done.set()
-        thread.join()
-        self._lib.uc_hook_del(self._handle, handle)
-        self._interrupt.value = 0
-        self._countdown.value = 0
-        self._block[:] = self._clean
-        if len(set(counts)) != 1:
-            raise probe.LayoutUnknown(f"a preempted program miscounts: {counts}")
+                counts = (self.regs[1], self._words[at], self._words[at + 1])
+                # The stop may lie between two of the three steps, never further away.
+                miscounts += not 0 <= counts[0] - counts[2] <= 1 or not 0 <= counts[1] - counts[2] <= 1
+        finally:
+            done.set()
+            thread.join()
+            self._lib.uc_hook_del(self._handle, handle)
+            self._calm()
+            self._block[:] = self._clean
+        if miscounts or preempted != [PREEMPT_VECTOR] * PREEMPTIONS:
+            raise probe.LayoutUnknown(
+                f"{len(preempted)} of {PREEMPTIONS} preemptions, {miscounts} miscounts"
+            )
 
-    def _provoke_faults(self) -> tuple[int, int]:
+    def _calm(self) -> None:
+        """Forget a preemption that came too late."""
+        self._pending.value = -1
+        self._request.value = 0
+        self._countdown.value = 0
+
+    def _provoke_faults(self, address: int) -> tuple[int, int, int]:
         seen: list[tuple[bytes, int]] = []
+        below: list[tuple[bytes, int]] = []
 
         def trap(_uc: Any, vector: int, _data: Any) -> None:
             seen.append((bytes(self._state), vector))
+            below.append((probe.below(address), vector))
             self.stop()
 
         hook = _InterruptHook(trap)
@@ -286,9 +289,16 @@ class UnicornCore:
         if len(errors) != 1:
             raise probe.LayoutUnknown(f"the error code is in {len(errors)} places")
         exception = self._prove_exception(exceptions, provoke, seen)
+        self._block[:] = self._clean
+        self._emulate(PROBE_VADDR + 12)  # int3: another vector, to tell the fields apart
         self._lib.uc_hook_del(self._handle, handle)
         self._block[:] = self._clean
-        return errors.pop(), exception
+        if len({vector for _, vector in below}) < 2:
+            raise probe.LayoutUnknown("a breakpoint did not arrive")
+        pending = probe.find_words(below)
+        if len(pending) != 1:
+            raise probe.LayoutUnknown(f"the pending exception is in {len(pending)} places")
+        return errors.pop(), exception, pending.pop() - probe.BELOW_BYTES
 
     def _prove_exception(self, candidates: set[int], provoke: Any, seen: Any) -> int:
         """The right field, set to -1, is what makes a second fault arrive as a page fault."""
@@ -338,6 +348,8 @@ class UnicornCore:
             try:
                 if vector == PAGE_FAULT:
                     self.on_fault(state_q[cr2], state_i[error])
+                elif vector == PREEMPT_VECTOR:
+                    self.stop()
                 else:
                     self.on_exception(vector)
             except BaseException as caught:
@@ -440,7 +452,8 @@ class UnicornCore:
 
         Not `stop`: that is only right inside a trap (see `probe.forbid_exits_inside_blocks`).
         """
-        self._interrupt.value |= probe.HALT
+        self._pending.value = PREEMPT_VECTOR
+        self._request.value = 1
         self._countdown.value = 0xFFFF
 
     def start_ticker(self, slice_s: float) -> None:

@@ -58,10 +58,6 @@ class Layout:
     xmm_stride: int
     error_code: int
     exception: int
-    interrupt: int
-    """The pending interrupts of the core: behind it, so negative. Bit HALT ends emulation."""
-    countdown: int
-    """A 16-bit word that translated code looks at when a block begins; negative makes it leave."""
     context_bytes: int
     """How much a context must copy: all that Unicorn's own contexts hold from the block."""
 
@@ -126,7 +122,6 @@ def find_field(uc: Any, view: memoryview, register: int, name: str, width: int =
     return candidates.pop()
 
 
-HALT = 0x20
 BELOW_BYTES = 0xA000
 """How far before the registers the core's own fields are looked for."""
 FLAGS_BYTES = 0x1C0
@@ -155,6 +150,11 @@ def forbid_exits_inside_blocks(uc: Any, state_bytes: int) -> None:
     if len(places) != 1:
         raise LayoutUnknown(f"the switch against exits inside blocks is in {len(places)} places")
     ctypes.c_uint8.from_address(uc._uch.value + places[0]).value = 1
+
+
+def below(address: int) -> bytes:
+    """What stands before the registers: the core's own fields."""
+    return ctypes.string_at(address - BELOW_BYTES, BELOW_BYTES)
 
 
 def find_exit_fields(address: int, stop: Callable[[], None]) -> tuple[int, int]:
