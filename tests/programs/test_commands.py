@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.programs.commands import COMMANDS
+from tests.programs.known_gaps import marks
 from tests.programs.oracle import compare, missing_needs
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 def _parameters() -> list[object]:
     return [
-        pytest.param(command, id=name, marks=[pytest.mark.slow] if command.slow else [])
+        pytest.param(
+            command, id=name, marks=[*([pytest.mark.slow] if command.slow else []), *marks(name)]
+        )
         for name, command in COMMANDS.items()
     ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.programs.command import Command
+from tests.programs.known_gaps import marks
 from tests.programs.oracle import compare
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def test_the_list_is_complete(user_programs: Path) -> None:
     assert listed.stdout.split() == OFFENCES
 
 
-@pytest.mark.parametrize("name", OFFENCES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in OFFENCES])
 def test_an_offender_dies_alone(user_programs: Path, name: str) -> None:
     """The signal, the siginfo and what comes after are as on Linux."""
     text = SCRIPT.format(program=user_programs / "isolation", name=name)

@@ -30,7 +30,7 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
 from services.drivers.cpu import fxsave, probe
-from services.drivers.cpu.api import PAGE_FAULT, R11, RCX, RIP, Context
+from services.drivers.cpu.api import PAGE_FAULT, PROTECTION, R11, RCX, RIP, Context
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, Ram
 
 MSR_EFER, MSR_STAR = 0xC000_0080, 0xC000_0081
@@ -51,6 +51,12 @@ PREEMPT_VECTOR = 0xF0
 
 _SyscallHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _InterruptHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_InHook = ctypes.CFUNCTYPE(
+    ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p
+)
+_OutHook = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
+)
 _InvalidHook = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
 
 UC_CTL_TB_FLUSH, UC_CTL_TLB_FLUSH = 10, 11
@@ -239,7 +245,9 @@ class UnicornCore:
                 rip = self._state_q[self._rip]
                 counts = (self.regs[1], self._words[at], self._words[at + 1])
                 # The stop may lie between two of the three steps, never further away.
-                miscounts += not 0 <= counts[0] - counts[2] <= 1 or not 0 <= counts[1] - counts[2] <= 1
+                miscounts += (
+                    not 0 <= counts[0] - counts[2] <= 1 or not 0 <= counts[1] - counts[2] <= 1
+                )
         finally:
             done.set()
             thread.join()
@@ -364,6 +372,13 @@ class UnicornCore:
             self.stop()
             return False
 
+        def trap_port(*_: Any) -> int:
+            trap_interrupt(None, PROTECTION, None)  # programs have no right to ports
+            self.stop()
+            return 0
+
+        self._add_hook(unicorn.UC_HOOK_INSN, _InHook(trap_port), x86.UC_X86_INS_IN)
+        self._add_hook(unicorn.UC_HOOK_INSN, _OutHook(trap_port), x86.UC_X86_INS_OUT)
         self._add_hook(unicorn.UC_HOOK_INSN, _SyscallHook(trap_syscall), x86.UC_X86_INS_SYSCALL)
         self._add_hook(unicorn.UC_HOOK_INTR, _InterruptHook(trap_interrupt))
         self._add_hook(unicorn.UC_HOOK_INSN_INVALID, _InvalidHook(trap_invalid))

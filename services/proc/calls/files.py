@@ -309,10 +309,13 @@ async def vectored(
         extents: list[Extent] = []
         for start, length in vectors:
             try:
-                extents += await _buffers(t, start, length, not write)
+                part = await _buffers(t, start, length, not write)
             except PosixError:
                 if not extents:
                     raise
+                break
+            extents += part
+            if sum(size for _, size in part) < length:
                 break
         return await (file.write if write else file.read)(t, extents, offset)
     done = 0
