@@ -1,4 +1,4 @@
-"""What does not do yet what Linux does, each with the reason; strict, so a gap that closes shows."""
+"""What does not yet do what Linux does, each with the reason; strict: a closed gap shows."""
 
 from __future__ import annotations
 

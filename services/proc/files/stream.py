@@ -7,7 +7,7 @@ driver on behalf of whoever polls or blocks here, and wakes `queue`.
 from __future__ import annotations
 
 import contextlib
-from errno import EAGAIN
+from errno import EAGAIN, EPIPE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError, ServiceUnavailable
@@ -28,10 +28,12 @@ from services.proc.abi import (
     S_IFIFO,
     S_IFMT,
     S_IFREG,
+    SIGPIPE,
 )
 from services.proc.descriptors import OpenFile
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.park import WaitQueue
+from services.proc.signals import send
 
 if TYPE_CHECKING:
     from bus.core import Port
@@ -98,7 +100,12 @@ class StreamFile(OpenFile):
             if not writable:
                 raise PosixError(EAGAIN)
         data = bytes(gather(thread.kernel.ram.bytes, extents, 0, length))
-        return await thread.interruptible(self._console.call(WriteStream(self.stream, data)))
+        try:
+            return await thread.interruptible(self._console.call(WriteStream(self.stream, data)))
+        except PosixError as error:
+            if error.errno == EPIPE:
+                send.to_thread(thread, send.user_info(SIGPIPE, thread.process))
+            raise
 
     async def stat(self, thread: Thread) -> Attr:
         """A pipe (or whatever the host's stream is)."""
