@@ -272,6 +272,8 @@ def test_a_shell_controls_its_jobs() -> None:
         session.type(b"cat\r")
         session.until(b"cat\r\n")
         time.sleep(1)
+        session.type(b"early\r")  # perhaps while the shell's editor still has echo off
+        session.until(b"early\r\n")
         session.type(b"typed\r")
         session.until(b"typed\r\ntyped\r\n")
         session.type(b"\x1a")

@@ -40,6 +40,7 @@ from services.proc.files.fsfile import FsFile
 from services.proc.files.pipe import open_fifo
 from services.proc.lifecycle import release_locks
 from services.proc.table import PARTIAL, syscall
+from services.vm.api import PageMiss
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
@@ -242,7 +243,7 @@ async def sys_read(t: Thread, fd: int, buffer: int, count: int) -> int:
     if 0 < count <= 4096:
         try:
             extents = t.space.memory.extents(buffer, count, True)
-        except Exception:
+        except (PageMiss, PosixError):
             extents = await _buffers(t, buffer, count, True)
         return await file.read(t, extents, None)
     return await transfer(t, file, buffer, count, None, False)
@@ -258,7 +259,7 @@ async def sys_write(t: Thread, fd: int, buffer: int, count: int) -> int:
     if 0 < count <= 4096:
         try:
             extents = t.space.memory.extents(buffer, count, False)
-        except Exception:
+        except (PageMiss, PosixError):
             extents = await _buffers(t, buffer, count, False)
         return await file.write(t, extents, None)
     return await transfer(t, file, buffer, count, None, True)

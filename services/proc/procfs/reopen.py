@@ -7,7 +7,7 @@ one that has no path any more (deleted, or a memfd) is opened by its node.
 
 from __future__ import annotations
 
-from errno import EISDIR, ELOOP, ENOTDIR, ENXIO
+from errno import EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -128,7 +128,7 @@ async def _by_path(
         async with whole_tree(thread.kernel) as at:
             opened = await fs.call(Open(at, path, flags & ~O_TRUNC, 0, ROOT))
     except PosixError as error:
-        if error.errno in (2, 20):
+        if error.errno in (ENOENT, ENOTDIR):
             return None
         raise
     if type(opened) is not Opened:

@@ -14,13 +14,16 @@ from services.drivers.clock.api import REALTIME, Now
 from services.drivers.entropy.api import Draw
 from services.fs.api import Attr, Foreign, Opened, Release, Resolve, Retain, StatNode
 from services.proc.abi import (
+    O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
     O_EXCL,
     O_LARGEFILE,
+    O_NOCTTY,
     O_NOFOLLOW,
     O_PATH,
     O_TMPFILE,
+    O_TRUNC,
     S_IFDIR,
     S_IFMT,
     S_IFREG,
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 40
 FD_LINK_BYTES = 64
-KEPT_FLAGS = ~(O_CREAT | O_EXCL | 0o1000 | 0o2000000 | 0o400)  # O_TRUNC, O_CLOEXEC, O_NOCTTY
+KEPT_FLAGS = ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | O_NOCTTY)
 
 
 class ProcFs:

@@ -16,6 +16,7 @@ from bus.errors import PosixError
 from services.proc.abi import SIGTTOU, s32
 from services.proc.tty import jobs
 from services.proc.tty import termios as t
+from services.proc.tty.terminal import READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from services.proc.task import Thread
@@ -82,7 +83,7 @@ def setter(size_bytes: int, flush: bool) -> Serve:
         terminal.discipline.configure(t.Termios.unpack(image, old))
         terminal.show_echo()
         terminal.digest()
-        terminal.queue.wake(0x145)  # a change may make both directions ready
+        terminal.queue.wake(READABLE | WRITABLE)  # a change may make either direction ready
         return 0
 
     return set_termios

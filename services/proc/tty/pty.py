@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.fs.api import Cred, MakeNode, Opened, Release, Resolve, SetAttr, Unlink
-from services.proc.abi import O_NONBLOCK, O_RDWR, POLLHUP, S_IFCHR
+from services.proc.abi import O_CLOEXEC, O_NONBLOCK, O_RDWR, POLLHUP, S_IFCHR
 from services.proc.descriptors import drop
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.files.device import DeviceFile
@@ -22,7 +22,7 @@ from services.proc.files.root import whole_tree
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.tty.file import TerminalFile
 from services.proc.tty.ioctls import COMMANDS, Serve, get_int, put_int
-from services.proc.tty.terminal import READABLE, WRITABLE, Terminal
+from services.proc.tty.terminal import BACKLOG_BYTES, READABLE, WRITABLE, Terminal
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
@@ -128,7 +128,7 @@ class MasterFile(TerminalFile):
         ready = READABLE if pty.out else 0
         if pty.abandoned:
             ready |= POLLHUP
-        if len(pty.backlog) < 4096:
+        if len(pty.backlog) <= BACKLOG_BYTES // 2:  # room that is worth a blocking write
             ready |= WRITABLE
         return ready
 
@@ -272,7 +272,7 @@ async def open_peer(file: TerminalFile, thread: Thread, flags: int) -> int:
         await thread.kernel.fs.call(Release(node))
         raise
     try:
-        return thread.install(slave, bool(flags & 0o2000000))
+        return thread.install(slave, bool(flags & O_CLOEXEC))
     except PosixError:
         slave.holders += 1
         await drop(slave, thread)

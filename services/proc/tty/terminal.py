@@ -13,6 +13,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from services.proc.abi import (
+    POLLERR,
+    POLLHUP,
     POLLIN,
     POLLOUT,
     POLLRDNORM,
@@ -24,6 +26,7 @@ from services.proc.abi import (
 from services.proc.park import WaitQueue
 from services.proc.signals import send
 from services.proc.tty.ldisc import Discipline
+from services.proc.tty.termios import VMIN, VTIME
 
 if TYPE_CHECKING:
     from services.proc.kernel import Kernel
@@ -109,7 +112,7 @@ class Terminal:
     def least(self) -> int:
         """How many bytes poll(2) waits for (VMIN, where VTIME is 0)."""
         cc = self.discipline.termios.cc
-        return cc[6] if cc[6] and not cc[5] else 1
+        return cc[VMIN] if cc[VMIN] and not cc[VTIME] else 1
 
     def flush_input(self) -> None:
         """Forget what was typed and not yet read."""
@@ -184,7 +187,7 @@ class Terminal:
         """All files that are open now read as ended."""
         self.epoch += 1
         self.flush_input()
-        self.queue.wake(READABLE | WRITABLE | 0x18)  # POLLERR | POLLHUP
+        self.queue.wake(READABLE | WRITABLE | POLLERR | POLLHUP)
 
     def hang_up(self) -> None:
         """The wire is cut: the session's leader is told (SIGHUP, SIGCONT)."""
