@@ -1,0 +1,1 @@
+"""The network: IP, TCP, UDP and their sockets."""

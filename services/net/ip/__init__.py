@@ -1,0 +1,1 @@
+"""The IP stack: interfaces, addresses, routes, neighbours, fragments and ICMP."""
