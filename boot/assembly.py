@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from boot.supervisor import Service
     from bus.admission import Admission
     from bus.core import Bus, Handler
+    from services.drivers.nic.api import Wires
     from services.drivers.ram.api import Ram
 
 
@@ -57,6 +58,8 @@ class Machine:
     admission: Admission
     ram: Ram | None = None
     core: Any = None
+    wires: Wires | None = None
+    """The lines between the network card and its user."""
     pauses: PauseWatch = attrs.field(factory=PauseWatch)
     services: dict[str, Service] = attrs.field(factory=dict)
     summary: str = ""
@@ -140,6 +143,15 @@ def build_hosttree(machine: Machine) -> Service:
     return HostTreeService(machine.memory)
 
 
+def build_nic(machine: Machine) -> Service:
+    """The network card and its link; `machine.wires` are its interrupt and doorbell."""
+    from services.drivers.nic.api import Wires
+    from services.drivers.nic.service import NicService
+
+    machine.wires = wires = Wires()
+    return NicService(wires)
+
+
 def build_vm(machine: Machine) -> Service:
     """Virtual memory."""
     from services.vm.service import VmService
@@ -180,6 +192,7 @@ BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "entropy": build_entropy,
     "console": build_console,
     "hosttree": build_hosttree,
+    "nic": build_nic,
     "vm": build_vm,
     "fs": build_fs,
     "proc": build_proc,

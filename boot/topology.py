@@ -123,6 +123,7 @@ _DRIVERS = (
     ServiceSpec("entropy", 0, owns="randomness"),
     ServiceSpec("console", 0, owns="the caller's standard streams and terminal"),
     ServiceSpec("hosttree", 0, owns="directories of the host"),
+    ServiceSpec("nic", 0, owns="the network card and what it is connected to"),
 )
 
 EMBEDDED = Topology(

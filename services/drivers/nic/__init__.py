@@ -1,0 +1,1 @@
+"""The NIC driver: descriptor rings on one side, the host's network on the other."""
