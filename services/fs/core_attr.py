@@ -32,8 +32,10 @@ def plan_set_attr(inode: Inode, request: SetAttr) -> int | None:
         raise PosixError(EROFS)
     _check_owner(inode, request)
     mode = None
-    if request.uid is not None or request.gid is not None:
+    if request.mode is None and request.atime_ns is None and request.mtime_ns is None:
         mode = _without_set_id(inode, cred)
+        if mode != inode.mode and not owns(inode, cred):
+            raise PosixError(EPERM)
     if request.mode is not None:
         if isinstance(inode, Link):
             raise PosixError(EOPNOTSUPP)

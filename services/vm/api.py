@@ -268,6 +268,7 @@ class RegionInfo:
     name: bytes
     resident_pages: int
     dirty_pages: int = 0
+    """Written through a shared mapping; of a private one, the pages that nobody else holds."""
 
 
 @request("vm", idempotent=True)

@@ -39,10 +39,8 @@ def regions_of(space: AddressSpace) -> tuple[RegionInfo, ...]:
         if region.shared:
             for _, start, stop in space.tables.spans(low, high):
                 dirty += int(np.count_nonzero(space.array[start:stop] & _DIRTY))
-        elif region.node is None:
-            dirty = space.tables.resident(low, high)
         else:
-            dirty = _private_copies(space, low, high)
+            dirty = _held_alone(space, low, high)
         found.append(
             RegionInfo(
                 region.start,
@@ -59,8 +57,8 @@ def regions_of(space: AddressSpace) -> tuple[RegionInfo, ...]:
     return tuple(found)
 
 
-def _private_copies(space: AddressSpace, low: int, high: int) -> int:
-    """Pages of a private file mapping that no one else holds: its own copies."""
+def _held_alone(space: AddressSpace, low: int, high: int) -> int:
+    """Pages of a private mapping that nobody else has: no other side of a fork, no file."""
     count = 0
     for _, start, stop in space.tables.spans(low, high):
         held = space.array[start:stop]

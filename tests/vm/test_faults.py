@@ -357,3 +357,19 @@ def test_do_usage_and_maps_add_up(machine: Machine) -> None:
     assert regions[text].resident_pages == 4
     assert regions[text].name == b"/bin/true"
     assert regions[data].dirty_pages == 1
+
+
+def test_are_pages_shared_since_fork_nobodys_private_dirt(machine: Machine) -> None:
+    space = machine.space()
+    heap = machine.map(space, 8)
+    for page in range(8):
+        machine.write(space, heap + page * PAGE, 1)
+    dirty = lambda number: machine.call(api.Regions(number))[0].dirty_pages  # noqa: E731
+    assert dirty(space) == 8
+    child = machine.fork(space)
+    assert dirty(space) == dirty(child) == 0
+    machine.write(child, heap, 2)
+    assert dirty(child) == 1
+    assert dirty(space) == 1  # the other owner of that page has gone
+    machine.destroy(child)
+    assert dirty(space) == 8

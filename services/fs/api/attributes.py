@@ -25,6 +25,8 @@ from services.fs.api.common import Cred  # noqa: TC001 - the transport resolves 
 class SetAttr(Request[None]):
     """chmod, chown, utimensat on a resolved node; None leaves a field as it is.
 
+    With nothing to change it is a chown(2) of (-1, -1), which clears set-id bits too.
+
     Times in ns, or -1 for now. chown and writes clear set-id bits as inode(7) says. Setting both
     times to now needs write permission only; other times need ownership.
     """

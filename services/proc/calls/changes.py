@@ -277,7 +277,8 @@ async def sys_fallocate(t: Thread, fd: int, mode: int, offset: int, length: int)
     node = file.node()
     if node is None:
         raise PosixError(ESPIPE)
-    await t.kernel.fs.call(Allocate(node, mode & 0xFFFF_FFFF, offset, length))
+    cred = t.process.credentials.cred
+    await t.kernel.fs.call(Allocate(node, mode & 0xFFFF_FFFF, offset, length, cred))
     return 0
 
 

@@ -8,13 +8,25 @@ from tests.programs.commands import (
     files,
     process,
     python,
+    python_files,
     python_system,
     shell,
     text,
     tools,
 )
 
-_MODULES = (files, text, busybox, shell, process, archives, python, python_system, tools)
+_MODULES = (
+    files,
+    text,
+    busybox,
+    shell,
+    process,
+    archives,
+    python,
+    python_files,
+    python_system,
+    tools,
+)
 COMMANDS = {command.name: command for module in _MODULES for command in module.COMMANDS}
 """Every command by its name, in the order of the files."""
 
