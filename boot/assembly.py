@@ -144,12 +144,18 @@ def build_hosttree(machine: Machine) -> Service:
 
 
 def build_nic(machine: Machine) -> Service:
-    """The network card and its link; `machine.wires` are its interrupt and doorbell."""
+    """The network card, connected as --net says; `machine.wires` are interrupt and doorbell."""
+    from boot.config import ConfigError
     from services.drivers.nic.api import Wires
     from services.drivers.nic.service import NicService
+    from services.drivers.nic.settings import LinkRefused
 
+    config = machine.config
     machine.wires = wires = Wires()
-    return NicService(wires)
+    try:
+        return NicService(machine.memory, wires, config.network, config.published, config.pcap)
+    except LinkRefused as refused:
+        raise ConfigError(refused.cause, refused.cure) from refused
 
 
 def build_vm(machine: Machine) -> Service:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import attrs
+
+from services.drivers.nic.settings import Network, Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,6 +75,10 @@ class Config:
     stats: bool = False
     seed: int | None = None
     metrics: Address | None = None
+    network: Network = attrs.field(factory=Network)
+    published: tuple[Published, ...] = ()
+    pcap: str | None = None
+    """Where every frame that crosses the network card is written, for Wireshark."""
 
 
 def parse_size(text: str) -> int:
@@ -136,6 +143,64 @@ def parse_address(text: str) -> Address:
     return Address(host.strip("[]") or "127.0.0.1", int(port))
 
 
+_NET_CURE = "write --net user, none, tap:NAME or tap:NAME,ip=10.1.0.2/24,gw=10.1.0.1"
+
+
+def _parse_ip(text: str, option: str) -> bytes:
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except OSError:
+        raise ConfigError(f"{option}: {text!r} is no IP address", "write 10.1.0.2 or ::1") from None
+
+
+def parse_network(text: str) -> Network:
+    """user, none, or tap:NAME with ip=ADDRESS/BITS, gw=ADDRESS and dns=ADDRESS after commas."""
+    if text in ("user", "none"):
+        return Network(text)
+    kind, _, rest = text.partition(":")
+    name, *settings = rest.split(",")
+    if kind != "tap":
+        raise ConfigError(f"network {text!r} is unknown", _NET_CURE)
+    if not re.fullmatch(r"[^\s/:,]{1,15}", name) or name in (".", ".."):
+        raise ConfigError(
+            f"network {text!r}: {name!r} is no interface name", "1 to 15 bytes: --net tap:ht0"
+        )
+    said = dict(setting.partition("=")[::2] for setting in settings)
+    if unknown := said.keys() - {"ip", "gw", "dns"}:
+        raise ConfigError(f"network {text!r}: {sorted(unknown)[0]!r} is unknown", _NET_CURE)
+    address, _, bits = said.get("ip", "").partition("/")
+    own = _parse_ip(address, "--net ip") if "ip" in said else b""
+    if own and not (bits.isdecimal() and 1 <= int(bits) <= 8 * len(own)):
+        raise ConfigError(f"network {text!r}: ip has no prefix length", "write ip=10.1.0.2/24")
+    gateway = _parse_ip(said["gw"], "--net gw") if "gw" in said else b""
+    if gateway and len(gateway) != len(own):
+        raise ConfigError(f"network {text!r}: gw needs an ip of its family", _NET_CURE)
+    server = _parse_ip(said["dns"], "--net dns") if "dns" in said else b""
+    return Network("tap", name, own, int(bits) if own else 0, gateway, server)
+
+
+def _parse_port(text: str, option: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise ConfigError(f"publish {option!r}: {text!r} is no port", "1 to 65535: -p 8080:80")
+    return int(text)
+
+
+def parse_publish(text: str) -> Published:
+    """[ADDR:]HOST:GUEST[/tcp|/udp], as docker run -p; an IPv6 ADDR in brackets."""
+    ports, slash, kind = text.partition("/")
+    match = re.fullmatch(r"(?:(\[[^]]*\]|[^:]*):)?([^:]+):([^:]+)", ports)
+    if match is None or (slash and kind not in ("tcp", "udp")):
+        raise ConfigError(
+            f"publish {text!r} is not [ADDR:]HOST:GUEST[/tcp|/udp]",
+            "write -p 8080:80 or -p 127.0.0.1:5353:53/udp",
+        )
+    address = (match[1] or "0.0.0.0").strip("[]")
+    _parse_ip(address, f"publish {text!r}")
+    return Published(
+        address, _parse_port(match[2], text), _parse_port(match[3], text), kind == "udp"
+    )
+
+
 def guest_env(
     settings: Iterable[str], uid: int, host: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
@@ -167,8 +232,34 @@ def validate(config: Config) -> Config:
             "start it with /, as the guest sees it",
         )
     _check_trace(config)
+    _check_network(config)
     _check_host_paths(config)
     return config
+
+
+def _check_network(config: Config) -> None:
+    kind, published = config.network.kind, config.published
+    if published and kind != "user":
+        raise ConfigError(
+            f"publish {published[0]}: --net {kind} has no ports of the host",
+            "leave --net out, or say --net user",
+        )
+    for at, one in enumerate(published):
+        for other in published[:at]:
+            if (one.address, one.host_port, one.udp) == (other.address, other.host_port, other.udp):
+                raise ConfigError(
+                    f"publish {one}: {other} has this port of the host already", "leave one out"
+                )
+    if config.pcap is not None:
+        _check_writable_folder(config.pcap, "capture file", "--pcap")
+
+
+def _check_writable_folder(path: str, what: str, option: str) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{what} {path!r}: its directory cannot be written", f"name another with {option}"
+        )
 
 
 def _check_trace(config: Config) -> None:
@@ -223,9 +314,4 @@ def _check_host_paths(config: Config) -> None:
                 f"bind: {bind.host!r} cannot be {need}", "check its permissions (ls -ld)"
             )
     if config.trace_file is not None:
-        folder = os.path.dirname(os.path.abspath(config.trace_file))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"trace file {config.trace_file!r}: its directory cannot be written",
-                "name another with --trace-file",
-            )
+        _check_writable_folder(config.trace_file, "trace file", "--trace-file")

@@ -22,7 +22,8 @@ EXAMPLES = """\
 examples:
   hardtack run -- /bin/busybox sh              a shell in a kernel written in Python
   hardtack run --root ./debian -- /bin/ls -l   the guest sees ./debian as its /
-  hardtack run --bind ./data:/data:rw -w /data -- redis-server --save ''
+  hardtack run --bind ./data:/data:rw -w /data -- sqlite3 test.db 'select 1'
+  hardtack run -p 6379:6379 -w /tmp -- redis-server --save '' --protected-mode no
   hardtack run --trace=openat,read -- cat /etc/hostname
   hardtack run --stats --ram 256M -- python3 -c 'print(6 * 7)'
   hardtack graph                               who calls whom inside the kernel
@@ -39,6 +40,7 @@ examples:
   hardtack run --root ./alpine --bind /srv/www:/www -- nginx -g 'daemon off;'
   hardtack run --trace -- ls                   every system call, as strace shows it, to stderr
   hardtack run --trace=%file --trace-file t.txt -- ls
+  hardtack run -p 8080:80 --pcap web.pcap -- nginx -g 'daemon off;'
   hardtack run --metrics 9100 -- redis-server  and then: curl localhost:9100/metrics
   hardtack run --seed 7 -- ./flaky-test        the same randomness every time
 """
@@ -91,6 +93,25 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     machine.add_argument("--cores", type=int, default=1, metavar="N", help="processors (1)")
     machine.add_argument(
         "--seed", type=int, metavar="N", help="make randomness repeatable: the same for the same N"
+    )
+    network = run.add_argument_group("the network")
+    network.add_argument(
+        "--net",
+        default="user",
+        metavar="KIND",
+        help="user: through this host's sockets, no privileges (%(default)s);"
+        " tap:NAME[,ip=A/BITS][,gw=A][,dns=A]: an interface of this host; none",
+    )
+    network.add_argument(
+        "-p",
+        "--publish",
+        action="append",
+        default=[],
+        metavar="[ADDR:]HOST:GUEST[/udp]",
+        help="port HOST here (on all addresses, or ADDR) leads to port GUEST inside; repeatable",
+    )
+    network.add_argument(
+        "--pcap", metavar="FILE", help="write every frame there, for Wireshark or tcpdump -r"
     )
     watch = run.add_argument_group("watching it")
     watch.add_argument(
@@ -185,5 +206,8 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             stats=options.stats,
             seed=options.seed,
             metrics=None if options.metrics is None else c.parse_address(options.metrics),
+            network=c.parse_network(options.net),
+            published=tuple(c.parse_publish(text) for text in options.publish),
+            pcap=options.pcap,
         )
     )

@@ -19,11 +19,14 @@ from boot.config import (
     parse_address,
     parse_bind,
     parse_env,
+    parse_network,
+    parse_publish,
     parse_root,
     parse_size,
     parse_user,
     validate,
 )
+from services.drivers.nic.settings import Network, Published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +142,75 @@ def test_an_unreadable_root_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     with pytest.raises(ConfigError, match="cannot be read"):
         validate(attrs.evolve(GOOD, root=str(tmp_path)))
+
+
+def test_networks() -> None:
+    assert parse_network("user") == Network("user")
+    assert parse_network("none") == Network("none")
+    assert parse_network("tap:ht0") == Network("tap", "ht0")
+    assert parse_network("tap:ht0,ip=10.1.0.2/24,gw=10.1.0.1,dns=9.9.9.9") == Network(
+        "tap", "ht0", bytes([10, 1, 0, 2]), 24, bytes([10, 1, 0, 1]), bytes([9, 9, 9, 9])
+    )
+    assert parse_network("tap:t,ip=fd00::2/64").prefix_bits == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "bridge",
+        "user:x",
+        "tap",
+        "tap:",
+        "tap:a name",
+        "tap:sixteen-bytes-ab",
+        "tap:t,ip=10.1.0.2",
+        "tap:t,ip=10.1.0.2/33",
+        "tap:t,ip=10.1.0/24",
+        "tap:t,gw=10.1.0.1",
+        "tap:t,ip=10.1.0.2/24,gw=fd00::1",
+        "tap:t,mtu=9000",
+    ],
+)
+def test_what_is_no_network_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"net|ip="):
+        parse_network(text)
+
+
+def test_published_ports() -> None:
+    assert parse_publish("8080:80") == Published("0.0.0.0", 8080, 80)
+    assert parse_publish("127.0.0.1:53:5353/udp") == Published("127.0.0.1", 53, 5353, True)
+    assert parse_publish("[::1]:80:80/tcp") == Published("::1", 80, 80)
+    assert str(parse_publish("[::1]:81:80/tcp")) == "[::1]:81:80/tcp"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "80",
+        ":80",
+        "80:",
+        "0:80",
+        "80:65536",
+        "a:b",
+        "80:80/sctp",
+        "80:80/",
+        "1.2.3:80:80",
+        "²:80",
+    ],
+)
+def test_what_is_no_published_port_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="publish"):
+        parse_publish(text)
+
+
+def test_networks_are_checked_against_each_other(tmp_path: Path) -> None:
+    web = parse_publish("8080:80")
+    with pytest.raises(ConfigError, match="--net none has no ports"):
+        validate(attrs.evolve(GOOD, network=Network("none"), published=(web,)))
+    with pytest.raises(ConfigError, match="has this port of the host already"):
+        validate(attrs.evolve(GOOD, published=(web, parse_publish("8080:81"))))
+    validate(attrs.evolve(GOOD, published=(web, parse_publish("8080:80/udp"))))
+    with pytest.raises(ConfigError, match="name another with --pcap"):
+        validate(attrs.evolve(GOOD, pcap=str(tmp_path / "no" / "x.pcap")))
