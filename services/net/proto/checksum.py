@@ -27,6 +27,10 @@ _frombuffer = np.frombuffer
 _add = np.add.reduce
 
 
+class ChecksumError(ValueError):
+    """What a decoder raises on a checksum that is wrong, so that it can be counted as such."""
+
+
 def sum_bytes(data: bytes | bytearray | memoryview) -> int:
     """The sum of big-endian 16-bit words, in 0..0xfffe; an odd byte at the end is a high byte."""
     length = len(data)

@@ -56,7 +56,17 @@ class Raw:
 class Packet:
     """One IP datagram, v4 or v6 by the length of its addresses (4 or 16 bytes)."""
 
-    __slots__ = ("dont_fragment", "dst", "ifindex", "payload", "proto", "src", "tos", "ttl")
+    __slots__ = (
+        "dont_fragment",
+        "dst",
+        "ifindex",
+        "loops",
+        "payload",
+        "proto",
+        "src",
+        "tos",
+        "ttl",
+    )
 
     def __init__(
         self,
@@ -68,6 +78,7 @@ class Packet:
         tos: int = 0,
         ifindex: int = 0,
         dont_fragment: bool = False,
+        loops: bool = True,
     ) -> None:
         self.proto = proto  # IANA protocol number: 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6
         self.src = src
@@ -77,6 +88,7 @@ class Packet:
         self.tos = tos  # v6: traffic class
         self.ifindex = ifindex  # where it arrived; outwards: where it must leave, 0 = by route
         self.dont_fragment = dont_fragment
+        self.loops = loops  # outwards, to a group: also to members here (IP_MULTICAST_LOOP)
 
     def __repr__(self) -> str:
         return (
