@@ -149,6 +149,15 @@ class DescriptorTable:
         file.holders += 1
         return fd
 
+    def check_room(self, limit: int) -> None:
+        """Whether there is a free number below `limit`; EMFILE."""
+        fd = self._lowest
+        while fd in self.slots:
+            fd += 1
+        self._lowest = fd
+        if fd >= limit:
+            raise PosixError(EMFILE)
+
     def replace(self, fd: int, file: OpenFile, cloexec: bool) -> OpenFile | None:
         """dup2(2): put `file` at `fd`; replies with the description that was there (to drop)."""
         old = self.slots.get(fd)

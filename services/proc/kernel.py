@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bus.core import Bus
     from services.drivers.cpu.api import Core
     from services.drivers.ram.api import Ram
+    from services.proc.files.socket import Create
     from services.proc.signals.core import SigInfo
     from services.proc.table import Call
     from services.proc.task import Process, Thread
@@ -65,6 +66,8 @@ class Kernel:
         self.futexes: dict[Any, Any] = {}
         self.run_init_done: WaitQueue = WaitQueue()
         self.terminals: dict[int, Any] = {}
+        self.families: dict[int, Create] = {}
+        """socket(2) of the address families that other rooms plug in; AF_UNIX is always there."""
         self.extra: dict[str, Any] = {}
 
     def new_pid(self) -> int:

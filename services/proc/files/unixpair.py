@@ -9,13 +9,25 @@ Differences: MSG_OOB is refused; descriptors that only a socket in flight holds 
 
 from __future__ import annotations
 
-from errno import EAGAIN, ECONNREFUSED, ECONNRESET, EINVAL, EMSGSIZE, ENOTCONN, EOPNOTSUPP, EPIPE
+import struct
+from errno import (
+    EAGAIN,
+    ECONNREFUSED,
+    ECONNRESET,
+    EINVAL,
+    EISCONN,
+    EMSGSIZE,
+    ENOTCONN,
+    EOPNOTSUPP,
+    EPERM,
+    EPIPE,
+    EPROTONOSUPPORT,
+    ESOCKTNOSUPPORT,
+)
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import (
-    O_NONBLOCK,
-    O_RDWR,
     POLLERR,
     POLLHUP,
     POLLIN,
@@ -24,84 +36,94 @@ from services.proc.abi import (
     POLLRDNORM,
     POLLWRBAND,
     POLLWRNORM,
-    S_IFSOCK,
-    SIGPIPE,
 )
 from services.proc.descriptors import OpenFile, drop
-from services.proc.files.anon import (
-    INT_IOCTL_BYTES,
-    SOCKET_DEV,
-    gather,
-    new_attr,
-    total,
-    wait_holding,
-)
-from services.proc.files.readiness import deadline_after
-from services.proc.files.unix_core import (
+from services.proc.files.anon import INT_IOCTL_BYTES, gather, total
+from services.proc.files.socket import (
+    AF_UNIX,
+    MSG_OOB,
     MSG_PEEK,
-    Inbox,
-    Message,
+    MSG_TRUNC,
+    SCM_CREDENTIALS,
+    SCM_RIGHTS,
+    SHUT_BOTH,
+    SHUT_IN,
+    SHUT_OUT,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
     Received,
-    Sender,
-    charge,
+    Socket,
+    new_socket_attr,
 )
-from services.proc.park import Interrupted, WaitQueue
-from services.proc.signals import send
+from services.proc.files.sockoptions import SO_PASSCRED, SO_PEERCRED
+from services.proc.files.unix_core import Inbox, Message, Sender, charge
+from services.proc.park import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.drivers.ram.api import Extent
     from services.fs.api import Attr
+    from services.proc.files.socket import ControlMessage
     from services.proc.task import Thread
 
-STREAM, DATAGRAM, SEQPACKET = 1, 2, 5
-MSG_OOB, MSG_DONTWAIT, MSG_NOSIGNAL = 1, 0x40, 0x4000
-SO_PASSCRED, SO_RCVTIMEO, SO_SNDTIMEO = 16, 20, 21
-DEFAULT_BUFFER_BYTES = 212992
 STREAM_PIECE_BYTES = 36544
 """The most that Linux puts into one socket buffer of a stream."""
-SHUT_IN, SHUT_OUT, SHUT_BOTH = 1, 2, 3
 IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM | POLLWRBAND
 SIOCINQ, SIOCOUTQ = 0x541B, 0x5411
+NO_NAME = AF_UNIX.to_bytes(2, "little")
+MAX_RIGHTS = 253
 
 
-class UnixSocket(OpenFile):
+class UnixSocket(Socket):
     """One end of a pair; `peer` is None once a datagram socket has noticed that it is alone."""
 
-    __slots__ = (
-        "_attr",
-        "_dead",
-        "_in_flight",
-        "credentials",
-        "error",
-        "inbox",
-        "memory",
-        "options",
-        "peer",
-        "send_bytes",
-        "shut",
-        "type",
-    )
-    kind = "socket"
+    __slots__ = ("_dead", "_in_flight", "credentials", "inbox", "peer", "shut")
 
-    def __init__(self, type_: int, flags: int, attr: Attr, thread: Thread) -> None:
-        super().__init__(O_RDWR | flags)
-        self.type = type_
-        self._attr = attr
-        self.memory = thread.kernel.ram.bytes
-        self.queue: WaitQueue = WaitQueue()
+    def __init__(self, thread: Thread, type_: int, flags: int, attr: Attr) -> None:
+        super().__init__(thread, type_, 0, flags, attr)
+        self.family = AF_UNIX
         self.peer: UnixSocket | None = None
         self.inbox = Inbox()
         self._in_flight = 0
         """Charged bytes that the peer has not taken."""
         self._dead = False
         self.shut = 0
-        self.error = 0
-        """SO_ERROR."""
-        self.send_bytes = DEFAULT_BUFFER_BYTES
         self.credentials = sender_of(thread)
         """Of who made the pair (SO_PEERCRED)."""
-        self.options: dict[int, int] = {}
-        """SOL_SOCKET options that only have to be remembered; timeouts in ns."""
+
+    async def pair(self, other: Socket) -> None:
+        """socketpair(2)."""
+        assert isinstance(other, UnixSocket)
+        self.peer, other.peer = other, self
+
+    def name(self) -> bytes:
+        """A pair has no names."""
+        return NO_NAME
+
+    def peer_name(self) -> bytes:
+        """ENOTCONN."""
+        if self.peer is None:
+            raise PosixError(ENOTCONN)
+        return NO_NAME
+
+    async def get_option(self, thread: Thread, level: int, option: int, room: int) -> bytes:
+        """SO_PEERCRED and SO_PASSCRED beside the common ones."""
+        if level == SOL_SOCKET and option == SO_PEERCRED:
+            return struct.pack("<iII", *self.credentials)
+        if level == SOL_SOCKET and option == SO_PASSCRED:
+            return struct.pack("<i", self.passes_credentials)
+        return await super().get_option(thread, level, option, room)
+
+    async def set_option(self, thread: Thread, level: int, option: int, value: bytes) -> None:
+        """SO_PASSCRED beside the common ones."""
+        if level == SOL_SOCKET and option == SO_PASSCRED:
+            self.options[option] = any(value[:4])
+            return
+        await super().set_option(thread, level, option, value)
 
     # Receiving ------------------------------------------------------------------------------
 
@@ -110,7 +132,7 @@ class UnixSocket(OpenFile):
         if not extents:
             return 0
         inbox = self.inbox
-        if len(inbox) == 1 and len(extents) == 1 and self.type == STREAM:
+        if len(inbox) == 1 and len(extents) == 1 and self.type == SOCK_STREAM:
             message, (paddr, room) = inbox[0], extents[0]
             size = len(message.data)
             if size <= room and not message.head and not message.files:
@@ -118,26 +140,29 @@ class UnixSocket(OpenFile):
                 inbox.clear()
                 self._freed(message.charged)
                 return size
-        received = await self.receive(thread, extents, 0)
-        for file in received.files:
-            await drop(file, thread)
-        return received.count
+        return await super().read(thread, extents, offset)
 
     async def receive(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
         """recvmsg(2), once; descriptors of a message read in part go with its first byte."""
         if flags & MSG_OOB:
-            raise PosixError(EINVAL if self.type == STREAM else EOPNOTSUPP)
-        if self.type == SEQPACKET:
+            raise PosixError(EINVAL if self.type == SOCK_STREAM else EOPNOTSUPP)
+        if self.type == SOCK_SEQPACKET:
             self._raise_error()
         if not self.inbox and not await self._await_message(thread, flags):
             return Received(0)
         peek = bool(flags & MSG_PEEK)
-        if self.type != STREAM:
-            received = self.inbox.take_packet(self.memory, extents, flags)
-            self._freed(received.freed)
-            return received
-        received = self.inbox.take_stream(self.memory, extents, peek, self.passes_credentials)
-        self._freed(received.freed)
+        if self.type != SOCK_STREAM:
+            taken = self.inbox.take_packet(self.memory, extents, flags)
+        else:
+            taken = self.inbox.take_stream(self.memory, extents, peek, self.passes_credentials)
+        self._freed(taken.freed)
+        received = Received(taken.count)
+        received.files = taken.files
+        if taken.truncated:
+            received.flags = MSG_TRUNC
+        if self.passes_credentials:
+            sender = struct.pack("<iII", *(taken.sender or (0, 65534, 65534)))
+            received.control.append((SOL_SOCKET, SCM_CREDENTIALS, sender))
         return received
 
     @property
@@ -152,15 +177,9 @@ class UnixSocket(OpenFile):
 
     async def _await_message(self, thread: Thread, flags: int) -> bool:
         """Wait for the inbox; False at the end of the stream."""
-        ends = self.type != DATAGRAM or not self._nonblock(flags)
+        ends = self.type != SOCK_DGRAM or not self.nonblocking(flags)
         if not self._receivable():
-            if self._nonblock(flags):
-                raise PosixError(EAGAIN)
-            deadline = None
-            if SO_RCVTIMEO in self.options:
-                deadline = await deadline_after(thread, self.options[SO_RCVTIMEO] or None)
-            if not await wait_holding(thread, self, self.queue, self._receivable, deadline):
-                raise PosixError(EAGAIN)
+            await self.wait_input(thread, self._receivable, flags)
         if self.inbox:
             return True
         self._raise_error()
@@ -171,9 +190,6 @@ class UnixSocket(OpenFile):
     def _receivable(self) -> bool:
         """A receive need not wait: a message, an error or the end."""
         return bool(self.inbox or self.error or self.shut & SHUT_IN)
-
-    def _nonblock(self, flags: int) -> bool:
-        return bool(flags & MSG_DONTWAIT or self.flags & O_NONBLOCK)
 
     def _freed(self, charged: int) -> None:
         """The sender's buffer space is free again."""
@@ -190,7 +206,7 @@ class UnixSocket(OpenFile):
         peer = self.peer
         if (
             len(extents) == 1
-            and self.type == STREAM
+            and self.type == SOCK_STREAM
             and peer is not None
             and not peer.shut & SHUT_IN
             and not self.shut & SHUT_OUT
@@ -202,9 +218,36 @@ class UnixSocket(OpenFile):
             data = self.memory[paddr : paddr + length].tobytes()
             self._deliver(peer, Message(data, 768, sender_of(thread), []))
             return length
-        return await self.send(thread, extents, 0, sender_of(thread), [])
+        return await self.send(thread, extents, 0)
 
     async def send(
+        self,
+        thread: Thread,
+        extents: list[Extent],
+        flags: int,
+        name: bytes | None = None,
+        control: Sequence[ControlMessage] = (),
+    ) -> int:
+        """sendmsg(2)."""
+        files: list[OpenFile] = []
+        sender = sender_of(thread)
+        if control:
+            files, claimed = _parse(thread, control)
+            sender = claimed or sender
+        if flags & MSG_OOB:
+            raise PosixError(EOPNOTSUPP)
+        if name is not None and self.type != SOCK_SEQPACKET:
+            raise PosixError(EISCONN if self.type == SOCK_STREAM else ECONNREFUSED)
+        for file in files:
+            file.holders += 1
+        try:
+            return await self._send(thread, extents, flags, sender, files)
+        except BaseException:
+            for file in files:
+                await drop(file, thread)
+            raise
+
+    async def _send(
         self,
         thread: Thread,
         extents: list[Extent],
@@ -212,11 +255,9 @@ class UnixSocket(OpenFile):
         sender: Sender,
         files: list[OpenFile],
     ) -> int:
-        """sendmsg(2); `files` come with a holder each, which is the message's once it is sent."""
-        if flags & MSG_OOB:
-            raise PosixError(EOPNOTSUPP)
+        """`files` come with a holder each, which is the message's once it is sent."""
         length = total(extents)
-        if self.type == STREAM:
+        if self.type == SOCK_STREAM:
             return await self._send_stream(thread, extents, length, flags, sender, files)
         if length > self.send_bytes - 32:
             raise PosixError(EMSGSIZE)
@@ -256,8 +297,8 @@ class UnixSocket(OpenFile):
         except (PosixError, Interrupted) as error:
             if done:
                 return done
-            if isinstance(error, PosixError) and error.errno == EPIPE and not flags & MSG_NOSIGNAL:
-                send.to_thread(thread, send.user_info(SIGPIPE, thread.process))
+            if isinstance(error, PosixError) and error.errno == EPIPE:
+                raise self.broken(thread, flags) from None
             raise
         return done
 
@@ -269,7 +310,7 @@ class UnixSocket(OpenFile):
         if peer is None:
             raise PosixError(ENOTCONN)
         if peer._dead:
-            if self.type == DATAGRAM:
+            if self.type == SOCK_DGRAM:
                 self.peer = None
                 self._in_flight = 0
                 raise PosixError(ECONNREFUSED)
@@ -280,19 +321,14 @@ class UnixSocket(OpenFile):
 
     async def _await_room(self, thread: Thread, flags: int) -> None:
         """Wait until the socket is writable, or cannot be written to any more."""
-        deadline = None
-        self.holders += 1
-        try:
-            while self._in_flight >= self.send_bytes:
-                self._target()
-                if self._nonblock(flags):
-                    raise PosixError(EAGAIN)
-                if deadline is None and SO_SNDTIMEO in self.options:
-                    deadline = await deadline_after(thread, self.options[SO_SNDTIMEO] or None)
-                if not await thread.wait(self.queue, deadline_ns=deadline):
-                    raise PosixError(EAGAIN)
-        finally:
-            await drop(self, thread)
+        self._target()
+        await self.wait_output(thread, self._sendable, flags)
+        self._target()
+
+    def _sendable(self) -> bool:
+        peer = self.peer
+        dead = peer is None or peer._dead or self.shut & SHUT_OUT or peer.shut & SHUT_IN
+        return bool(dead or self._in_flight < self.send_bytes)
 
     def _deliver(self, peer: UnixSocket, message: Message) -> None:
         self._in_flight += message.charged
@@ -302,11 +338,11 @@ class UnixSocket(OpenFile):
 
     # State ----------------------------------------------------------------------------------
 
-    def shutdown(self, how: int) -> None:
+    async def shutdown(self, thread: Thread, how: int) -> None:
         """shutdown(2): `how` is SHUT_ bits; a connection's other end learns the converse."""
         self.shut |= how
         peer = self.peer
-        if peer is not None and self.type != DATAGRAM:
+        if peer is not None and self.type != SOCK_DGRAM:
             peer.shut |= (how & SHUT_IN) << 1 | how >> 1
             peer.queue.wake()
         self.queue.wake()
@@ -329,7 +365,7 @@ class UnixSocket(OpenFile):
     async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
         """SIOCINQ (bytes to read; of the first packet), SIOCOUTQ."""
         if command == SIOCINQ:
-            count = self.inbox.unread(self.type == STREAM)
+            count = self.inbox.unread(self.type == SOCK_STREAM)
         elif command == SIOCOUTQ:
             count = self._in_flight
         else:
@@ -337,21 +373,13 @@ class UnixSocket(OpenFile):
         await thread.copyout(argument, count.to_bytes(INT_IOCTL_BYTES, "little"))
         return 0
 
-    async def stat(self, thread: Thread) -> Attr:
-        """The socket's own inode."""
-        return self._attr
-
-    async def path(self) -> bytes:
-        """socket:[ino]."""
-        return b"socket:[%d]" % self._attr.ino
-
     async def closed(self, thread: Thread | None) -> None:
         """Tell the peer: end of stream, or a reset where bytes were left unread."""
         self._dead = True
         unread, self.inbox = self.inbox, Inbox()
         peer = self.peer
         if peer is not None:
-            if self.type != DATAGRAM:
+            if self.type != SOCK_DGRAM:
                 peer.shut = SHUT_BOTH
                 if unread:
                     peer.error = ECONNRESET
@@ -368,11 +396,54 @@ def sender_of(thread: Thread) -> Sender:
     return thread.process.pid, credentials.ruid, credentials.rgid
 
 
-async def make_pair(thread: Thread, type_: int, flags: int) -> tuple[UnixSocket, UnixSocket]:
-    """socketpair(2)."""
-    first, second = [
-        UnixSocket(type_, flags, await new_attr(thread, SOCKET_DEV, S_IFSOCK | 0o777), thread)
-        for _ in range(2)
-    ]
-    first.peer, second.peer = second, first
-    return first, second
+def _parse(
+    thread: Thread, control: Sequence[ControlMessage]
+) -> tuple[list[OpenFile], Sender | None]:
+    """Descriptors (no holders taken yet) and claimed credentials; EBADF, EINVAL, EPERM."""
+    files: list[OpenFile] = []
+    sender: Sender | None = None
+    for level, kind, body in control:
+        if level != SOL_SOCKET:
+            continue
+        if kind == SCM_RIGHTS:
+            count = len(body) // 4
+            if len(files) + count > MAX_RIGHTS:
+                raise PosixError(EINVAL)
+            files += [thread.file(fd) for (fd,) in struct.iter_unpack("<I", body[: 4 * count])]
+        elif kind == SCM_CREDENTIALS:
+            sender = _claimed(thread, body)
+        else:
+            raise PosixError(EINVAL)
+    return files, sender
+
+
+def _claimed(thread: Thread, body: bytes) -> Sender:
+    """SCM_CREDENTIALS: one's own ids; root may claim any."""
+    if len(body) != 12:
+        raise PosixError(EINVAL)
+    pid, uid, gid = struct.unpack("<iII", body)
+    mine = thread.process.credentials
+    own = (
+        pid == thread.process.pid
+        and uid in (mine.ruid, mine.euid, mine.suid)
+        and gid in (mine.rgid, mine.egid, mine.sgid)
+    )
+    if not own and mine.euid:
+        raise PosixError(EPERM)
+    return pid, uid, gid
+
+
+TYPES = {
+    SOCK_STREAM: SOCK_STREAM, SOCK_DGRAM: SOCK_DGRAM, SOCK_RAW: SOCK_DGRAM,
+    SOCK_SEQPACKET: SOCK_SEQPACKET,
+}  # fmt: skip
+
+
+async def create(thread: Thread, type_: int, protocol: int, flags: int) -> Socket:
+    """socket(2) of AF_UNIX; EPROTONOSUPPORT, ESOCKTNOSUPPORT."""
+    if protocol not in (0, AF_UNIX):
+        raise PosixError(EPROTONOSUPPORT)
+    kind = TYPES.get(type_)
+    if kind is None:
+        raise PosixError(ESOCKTNOSUPPORT)
+    return UnixSocket(thread, kind, flags, await new_socket_attr(thread))
