@@ -11,11 +11,11 @@ from services.fs.api import StatFsReply
 from services.fs.core_access import WRITE, allowed, in_group, owns
 from services.fs.core_inode import PAGE_BYTES, Directory, Link
 from services.fs.core_volume import TMPFS_MAGIC
-from services.fs.core_watch import IN_ATTRIB
+from services.fs.core_watch import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 
 if TYPE_CHECKING:
     from services.fs.api import Cred, SetAttr
-    from services.fs.core_inode import Inode
+    from services.fs.core_inode import Dentry, Inode
     from services.fs.core_tree import Tree
     from services.fs.core_volume import Volume
 
@@ -82,9 +82,7 @@ def _check_times(inode: Inode, request: SetAttr) -> None:
         raise PosixError(EACCES)
 
 
-def commit_set_attr(
-    tree: Tree, inode: Inode, request: SetAttr, mode: int | None, now_ns: int
-) -> None:
+def commit_set_attr(inode: Inode, request: SetAttr, mode: int | None, now_ns: int) -> None:
     """Do what `plan_set_attr` allowed."""
     if request.uid is not None:
         inode.uid = request.uid
@@ -97,18 +95,26 @@ def commit_set_attr(
     if request.mtime_ns is not None:
         inode.mtime_ns = now_ns if request.mtime_ns == NOW else request.mtime_ns
     inode.touch(now_ns)
-    attributes_changed(tree, inode)
 
 
-def attributes_changed(tree: Tree, inode: Inode) -> None:
+def events_of(request: SetAttr, mode: int | None) -> int:
+    """What inotify(7) calls a change of attributes: one time alone counts as an access."""
+    mask = 0
+    if mode is not None or (request.mode, request.uid, request.gid) != (None, None, None):
+        mask = IN_ATTRIB
+    if request.atime_ns is not None:
+        mask |= IN_ACCESS if request.mtime_ns is None else IN_ATTRIB
+    elif request.mtime_ns is not None:
+        mask |= IN_MODIFY
+    return mask
+
+
+def attributes_changed(tree: Tree, dentry: Dentry, events: int) -> None:
     """Who may walk where may have changed, and watches want to know."""
-    if isinstance(inode, Directory):
+    if isinstance(dentry.inode, Directory):
         tree.paths.clear()
-    if tree.watches.active:
-        for dentry in inode.dentries:
-            if dentry.linked and dentry.parent is not None:
-                tree.watches.tell(dentry.parent.inode, IN_ATTRIB, dentry.name)
-        tree.watches.tell(inode, IN_ATTRIB)
+    if events and tree.watches.active:
+        tree.watches.tell_entry(dentry, events)
 
 
 def drop_set_id(inode: Inode, cred: Cred) -> bool:

@@ -186,7 +186,16 @@ class Inode:
 class File(Inode):
     """A regular file: its cached pages by index; page 0 of RAM (never given out) is a hole."""
 
-    __slots__ = ("backed_bytes", "dirty", "mapped", "nameless", "pages", "recent", "seals")
+    __slots__ = (
+        "backed_bytes",
+        "dirty",
+        "mapped",
+        "nameless",
+        "pages",
+        "recent",
+        "seals",
+        "writers",
+    )
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)
@@ -202,6 +211,8 @@ class File(Inode):
         """Made by O_TMPFILE: it may get a name."""
         self.seals = -1
         """F_SEAL_* of fcntl(2); -1: it takes none."""
+        self.writers = 0
+        """How often it is open for writing: executing it is ETXTBSY."""
 
     @property
     def backed_pages(self) -> int:

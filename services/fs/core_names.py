@@ -223,8 +223,11 @@ def plan_remove(
     return dentry
 
 
-def commit_remove(tree: Tree, dentry: Dentry, now_ns: int) -> None:
-    """Take a name away; the inode goes with its last name and reference."""
+def commit_remove(tree: Tree, dentry: Dentry, now_ns: int, *, deleted: bool = True) -> None:
+    """Take a name away; the inode goes with its last name and reference.
+
+    `deleted` is false where another file takes the name over: that counts as its move.
+    """
     parent = dentry.parent
     if parent is None:
         raise KernelBug(f"{dentry!r} is a root")
@@ -237,8 +240,9 @@ def commit_remove(tree: Tree, dentry: Dentry, now_ns: int) -> None:
         inode.nlink = max(inode.nlink - 1, 0)
     inode.touch(now_ns)
     tree.resize(directory, -1, now_ns)
-    if tree.watches.active:
-        tree.watches.tell(inode, IN_ATTRIB)
-        mask = IN_DELETE | (IN_ISDIR if is_directory else 0)
-        tree.watches.tell(directory, mask, dentry.name)
+    watches = tree.watches
+    if watches.active and deleted and not is_directory:
+        watches.tell(inode, IN_ATTRIB)
     tree.detach(dentry)
+    if watches.active and deleted:
+        watches.tell(directory, IN_DELETE | (IN_ISDIR if is_directory else 0), dentry.name)

@@ -55,6 +55,11 @@ class Make:
     name: bytes | None
 
 
+def writes(flags: int) -> bool:
+    """Whether `flags` open a description that can write; with access mode 3 it can do neither."""
+    return flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR) and not flags & O_PATH
+
+
 def access_of(flags: int) -> int:
     """What permissions a file opened with `flags` needs (open(2))."""
     mode = flags & os.O_ACCMODE

@@ -20,7 +20,7 @@ from services.fs.core_names import (
     inode_of,
 )
 from services.fs.core_walk import Place, entry, place
-from services.fs.core_watch import IN_ISDIR, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO
+from services.fs.core_watch import IN_ATTRIB, IN_ISDIR, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO
 
 if TYPE_CHECKING:
     from services.fs.api import At, Cred
@@ -153,15 +153,19 @@ def commit_rename(tree: Tree, rename: Rename, now_ns: int) -> None:
         other.touch(now_ns)
         _recount(source, goal, isinstance(inode, Directory) - isinstance(other, Directory))
         tree.exchange(old, target)
+        _tell_moved(tree, old, source, old_name)
         _tell_moved(tree, target, goal, rename.name)
-    else:
-        if target is not None:
-            commit_remove(tree, target, now_ns)
-        _recount(source, goal, int(isinstance(inode, Directory)))
-        tree.resize(source, -1, now_ns)
-        tree.resize(goal, 1, now_ns)
-        tree.move(old, rename.parent, rename.name)
-    _tell_moved(tree, old, source, old_name)
+        return
+    if target is not None:
+        tree.hold(target)  # its end is told of after the move
+        commit_remove(tree, target, now_ns, deleted=False)
+    _recount(source, goal, int(isinstance(inode, Directory)))
+    tree.resize(source, -1, now_ns)
+    tree.resize(goal, 1, now_ns)
+    tree.move(old, rename.parent, rename.name)
+    _tell_moved(tree, old, source, old_name, target)
+    if target is not None:
+        tree.release(target.node)
 
 
 def _recount(source: Directory, goal: Directory, moved: int) -> None:
@@ -170,7 +174,9 @@ def _recount(source: Directory, goal: Directory, moved: int) -> None:
         count_link(goal, moved)
 
 
-def _tell_moved(tree: Tree, dentry: Dentry, source: Directory, old_name: bytes) -> None:
+def _tell_moved(
+    tree: Tree, dentry: Dentry, source: Directory, old_name: bytes, replaced: Dentry | None = None
+) -> None:
     watches = tree.watches
     if not watches.active or dentry.parent is None:
         return
@@ -178,4 +184,6 @@ def _tell_moved(tree: Tree, dentry: Dentry, source: Directory, old_name: bytes) 
     cookie = watches.cookie()
     watches.tell(source, IN_MOVED_FROM | kind, old_name, cookie)
     watches.tell(dentry.parent.inode, IN_MOVED_TO | kind, dentry.name, cookie)
+    if replaced is not None:
+        watches.tell(replaced.inode, IN_ATTRIB)
     watches.tell(dentry.inode, IN_MOVE_SELF)

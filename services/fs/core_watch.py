@@ -1,9 +1,9 @@
 """inotify(7): queues of events, and watches on inodes.
 
 A watch hears of its own inode (IN_ATTRIB, IN_MODIFY, IN_DELETE_SELF, IN_MOVE_SELF) and, where
-that is a directory, of its entries, by name. IN_CLOSE_* is not told: files are closed at proc,
-which shares one open file description among many descriptors. An event equal to the last one
-queued is dropped, as Linux does; a full queue ends in one IN_Q_OVERFLOW.
+that is a directory, of its entries, by name. A file that was unlinked while it was open still
+tells the directory that it was in, unless IN_EXCL_UNLINK. An event like the last one queued is
+dropped, as Linux does; a full queue ends in one IN_Q_OVERFLOW.
 
 Invariant: `Watches.active` counts all watches, so that nobody watching costs one comparison.
 """
@@ -18,19 +18,23 @@ import attrs
 
 from bus.errors import MalformedRequest, PosixError
 from services.fs.api import Watched
+from services.fs.core_inode import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.fs.core_inode import Dentry, Inode
 
-IN_ACCESS, IN_MODIFY, IN_ATTRIB, IN_OPEN = 0x1, 0x2, 0x4, 0x20
+IN_ACCESS, IN_MODIFY, IN_ATTRIB = 0x1, 0x2, 0x4
+IN_CLOSE_WRITE, IN_CLOSE_NOWRITE, IN_OPEN = 0x8, 0x10, 0x20
 IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x40, 0x80, 0x100, 0x200
 IN_DELETE_SELF, IN_MOVE_SELF = 0x400, 0x800
 IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
 IN_ONLYDIR, IN_EXCL_UNLINK, IN_MASK_CREATE, IN_MASK_ADD = 1 << 24, 1 << 26, 1 << 28, 1 << 29
 IN_ISDIR, IN_ONESHOT = 1 << 30, 1 << 31
 IN_ALL_EVENTS = 0xFFF
+IN_KNOWN = IN_ALL_EVENTS | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | 0xF700_0000
+"""What inotify_add_watch(2) takes for a mask that is not empty: flags alone will do."""
 
 QUEUE_LIMIT = 16384
 """fs.inotify.max_queued_events."""
@@ -68,8 +72,10 @@ class Queue:
     def put(self, event: Watched) -> None:
         """Queue an event."""
         events = self.events
-        if events and events[-1] == event:
-            return
+        if events:
+            last = events[-1]
+            if (last.watch, last.mask, last.name) == (event.watch, event.mask, event.name):
+                return
         if len(events) >= QUEUE_LIMIT:
             if events[-1].mask != IN_Q_OVERFLOW:
                 events.append(Watched(-1, IN_Q_OVERFLOW, 0, b""))
@@ -106,7 +112,7 @@ class Watches:
     def add(self, number: int, inode: Inode, mask: int, is_directory: bool) -> int:
         """inotify_add_watch(2): a new watch, or the inode's present one with another mask."""
         queue = self.queue(number)
-        if not mask & IN_ALL_EVENTS:
+        if not mask & IN_KNOWN:
             raise PosixError(EINVAL)
         if mask & IN_MASK_ADD and mask & IN_MASK_CREATE:
             raise PosixError(EINVAL)
@@ -159,12 +165,20 @@ class Watches:
         self._next_cookie += 1
         return self._next_cookie - 1
 
-    def tell(self, inode: Inode | None, mask: int, name: bytes = b"", cookie: int = 0) -> None:
-        """Tell the watches on one inode."""
+    def tell(
+        self,
+        inode: Inode | None,
+        mask: int,
+        name: bytes = b"",
+        cookie: int = 0,
+        *,
+        unlinked: bool = False,
+    ) -> None:
+        """Tell the watches on one inode; `unlinked`: it happened to what has no name any more."""
         if inode is None or not inode.watches:
             return
         for point in list(inode.watches.values()):
-            if point.mask & mask & IN_ALL_EVENTS:
+            if point.mask & mask & IN_ALL_EVENTS and not (unlinked and point.mask & IN_EXCL_UNLINK):
                 point.queue.put(Watched(point.number, mask, cookie, name))
                 self.on_filled(point.queue.number)
                 if point.mask & IN_ONESHOT:
@@ -172,9 +186,12 @@ class Watches:
 
     def tell_entry(self, dentry: Dentry, mask: int) -> None:
         """Tell the watches on a file and, with its name, those on its directory."""
-        if dentry.parent is not None and dentry.linked:
-            self.tell(dentry.parent.inode, mask, dentry.name)
-        self.tell(dentry.inode, mask)
+        if isinstance(dentry.inode, Directory):
+            mask |= IN_ISDIR
+        unlinked = not dentry.linked
+        if dentry.parent is not None:
+            self.tell(dentry.parent.inode, mask, dentry.name, unlinked=unlinked)
+        self.tell(dentry.inode, mask, unlinked=unlinked)
 
     def gone(self, inode: Inode) -> None:
         """The last name and reference of an inode went."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bus.errors import KernelBug, PosixError
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_access import WRITE
-from services.fs.core_attr import NOW, attributes_changed, drop_set_id
+from services.fs.core_attr import NOW, drop_set_id
 from services.fs.core_inode import Dentry, Directory, File
 from services.fs.core_names import (
     commit_link,
@@ -160,7 +160,6 @@ class Forwarder:
         mtime = now if request.mtime_ns == NOW else request.mtime_ns
         owner = (request.uid, request.gid)
         await through(inode).set_attr(inode, mode, owner, (atime, mtime))
-        attributes_changed(self._tree, inode)
 
     async def drop_set_id(self, file: File, cred: api.Cred) -> None:
         """A write takes set-id bits away (inode(7)), here and in the store, if there is one."""

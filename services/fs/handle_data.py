@@ -84,7 +84,7 @@ class DataHandlers:
                         raise outside(extents) from None
                     file.recent = True
                     if file.stale_atime or self._watches.active:
-                        await self._was_read(request.node, file)
+                        await self._was_read(request.node, file, length)
                     return length
         file = self._file(request.node)
         if offset < 0:
@@ -93,8 +93,8 @@ class DataHandlers:
             count = self._cache.read(file, offset, extents)
         except Need:
             count = await self._read(file, offset, extents)
-        if file.stale_atime or self._watches.active:
-            await self._was_read(request.node, file)
+        if file.stale_atime or (self._watches.active and count):
+            await self._was_read(request.node, file, count)
         return count
 
     async def _read(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
@@ -115,10 +115,10 @@ class DataHandlers:
                 break
         return done
 
-    async def _was_read(self, node: int, file: File) -> None:
+    async def _was_read(self, node: int, file: File, count: int) -> None:
         if file.stale_atime:
             accessed(file, await self._supply.now())
-        if self._watches.active and node in self._nodes:
+        if self._watches.active and count and node in self._nodes:
             self._watches.tell_entry(self._nodes[node], IN_ACCESS)
 
     async def read_bytes(self, request: api.ReadBytes) -> bytes:

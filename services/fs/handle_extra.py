@@ -11,7 +11,9 @@ from services.fs import api, core_xattr
 from services.fs.api import Opened
 from services.fs.core_attr import attributes_changed
 from services.fs.core_inode import Dentry, File
+from services.fs.core_names import inode_of
 from services.fs.core_pages import SEAL_SEAL
+from services.fs.core_watch import IN_ATTRIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,10 +73,11 @@ class ExtraHandlers:
     async def set_xattr(self, request: api.SetXattr) -> None:
         """setxattr(2), removexattr(2)."""
         now = await self._supply.now()
-        inode = self._tree.inode(request.node)
+        dentry = self._tree.dentry(request.node)
+        inode = inode_of(dentry)
         core_xattr.put(inode, request.name, request.value, request.flags, request.cred)
         inode.touch(now)
-        attributes_changed(self._tree, inode)
+        attributes_changed(self._tree, dentry, IN_ATTRIB)
 
     async def list_xattr(self, request: api.ListXattr) -> tuple[bytes, ...]:
         """listxattr(2)."""

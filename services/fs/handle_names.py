@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EEXIST, EINVAL, ENOENT, EPERM
+from errno import EEXIST, EINVAL, ENAMETOOLONG, ENOENT, EPERM, ETXTBSY
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
 from services.fs import api
 from services.fs.api import Foreign, Opened
 from services.fs.core_access import READ
-from services.fs.core_attr import commit_set_attr, plan_set_attr
+from services.fs.core_attr import (
+    attributes_changed,
+    commit_set_attr,
+    events_of,
+    plan_set_attr,
+)
 from services.fs.core_inode import File, Link
 from services.fs.core_names import (
     commit_link,
@@ -31,10 +36,10 @@ from services.fs.core_names import (
     plan_remove,
 )
 from services.fs.core_need import Need
-from services.fs.core_open import O_PATH, Found, access_of, check_open, plan
+from services.fs.core_open import O_PATH, Found, access_of, check_open, plan, writes
 from services.fs.core_rename import commit_rename, plan_rename
 from services.fs.core_walk import PATH_MAX
-from services.fs.core_watch import IN_OPEN
+from services.fs.core_watch import IN_MODIFY, IN_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,6 +64,7 @@ class NameHandlers:
         self._forward = forward
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Open: self.open,
+            api.OpenNode: self.open_node,
             api.MakeDir: self.make_dir,
             api.MakeNode: self.make_node,
             api.Symlink: self.symlink,
@@ -98,22 +104,33 @@ class NameHandlers:
                 raise
         return await self.open(request)  # others made it meanwhile
 
+    async def open_node(self, request: api.OpenNode) -> Opened:
+        """open(2) of what a magic link leads to."""
+        found = check_open(self._tree.dentry(request.node), request.flags, request.cred)
+        return await self._opened(found, request.flags, request.cred)
+
     async def _opened(self, found: Found, flags: int, cred: api.Cred) -> Opened:
         dentry = found.dentry
         tree = self._tree
         node = tree.hold(dentry)
         inode = inode_of(dentry)
-        if isinstance(inode, File) and (found.truncate or inode.origin is not None):
-            try:
-                if inode.origin is not None and not flags & O_PATH:
-                    await self._ready(inode, flags)
-                if found.truncate:
-                    await self._truncate(inode, cred)
-            except BaseException:
-                tree.release(node)
-                raise
+        if isinstance(inode, File):
+            writers = writes(flags)
+            inode.writers += writers
+            if found.truncate or inode.origin is not None:
+                try:
+                    if inode.origin is not None and not flags & O_PATH:
+                        await self._ready(inode, flags)
+                    if found.truncate:
+                        await self._truncate(inode, cred)
+                except BaseException:
+                    inode.writers -= writers
+                    tree.release(node)
+                    raise
         if tree.watches.active and not flags & O_PATH:
             tree.watches.tell_entry(dentry, IN_OPEN)
+            if found.truncate:
+                tree.watches.tell_entry(dentry, IN_MODIFY)
         return Opened(node, inode.mode, inode.rdev, inode.size)
 
     async def _ready(self, inode: File, flags: int) -> None:
@@ -154,6 +171,8 @@ class NameHandlers:
             else:
                 dentry = commit_make(tree, make.parent, make.name, inode, now)
             node = tree.hold(dentry)
+        if isinstance(inode, File):
+            inode.writers += writes(flags)
         if tree.watches.active:
             tree.watches.tell_entry(dentry, IN_OPEN)
         return Opened(node, inode.mode, 0, 0, created=True)
@@ -204,7 +223,7 @@ class NameHandlers:
         if not target:
             raise PosixError(ENOENT)
         if len(target) >= PATH_MAX:
-            raise PosixError(36)
+            raise PosixError(ENAMETOOLONG)
         mode = stat.S_IFLNK | 0o777
         return await self._make(request.at, request.path, mode, request.cred, 0, target)
 
@@ -266,14 +285,21 @@ class NameHandlers:
     async def set_attr(self, request: api.SetAttr) -> None:
         """chmod(2), chown(2), utimensat(2)."""
         now = await self._supply.now()
-        inode = self._tree.inode(request.node)
+        dentry = self._tree.dentry(request.node)
+        inode = inode_of(dentry)
         mode = plan_set_attr(inode, request)
         if inode.volume.through is not None:
             await self._forward.set_attr(inode, request, mode, now)
         else:
-            commit_set_attr(self._tree, inode, request, mode, now)
+            commit_set_attr(inode, request, mode, now)
+        attributes_changed(self._tree, dentry, events_of(request, mode))
 
     async def deny_write(self, request: api.DenyWrite) -> None:
         """A program is being executed, or no longer."""
         inode = self._tree.inode(request.node)
-        inode.denied = max(inode.denied + (1 if request.deny else -1), 0)
+        if not request.deny:
+            inode.denied = max(inode.denied - 1, 0)
+        elif isinstance(inode, File) and inode.writers:
+            raise PosixError(ETXTBSY)
+        else:
+            inode.denied += 1

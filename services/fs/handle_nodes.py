@@ -5,16 +5,17 @@ from __future__ import annotations
 from errno import EACCES, EINVAL, ENOENT, ENOTDIR
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import PosixError
+from bus.errors import MalformedRequest, PosixError
 from services.fs import api
 from services.fs.api import Foreign, Opened
 from services.fs.core_access import EXECUTE, allowed, check, check_execute
 from services.fs.core_attr import accessed, statfs
-from services.fs.core_inode import Directory, Link
+from services.fs.core_inode import Directory, File, Link
 from services.fs.core_listing import read_directory
 from services.fs.core_names import inode_of
 from services.fs.core_need import Need, NeedTarget
 from services.fs.core_walk import find, path_of
+from services.fs.core_watch import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,6 +45,7 @@ class NodeHandlers:
             api.StatFs: self.stat_fs,
             api.Retain: self.retain,
             api.Release: self.release,
+            api.Close: self.close,
             api.PathOf: self.path_of,
             api.Caches: self.caches,
             api.EvictNames: self.evict_names,
@@ -145,6 +147,8 @@ class NodeHandlers:
         entries = await self._supply.run(lambda: read_directory(dentry, cookie, count))
         if directory.stale_atime:
             accessed(directory, await self._supply.now())
+        if self._tree.watches.active:
+            self._tree.watches.tell_entry(dentry, IN_ACCESS)
         return entries
 
     async def stat_fs(self, request: api.StatFs) -> api.StatFsReply:
@@ -157,7 +161,7 @@ class NodeHandlers:
         """One more reference."""
         self._tree.dentry(request.node).refs += 1
 
-    async def release(self, request: api.Release) -> None:
+    async def release(self, request: api.Release | api.Close) -> None:
         """One reference less; what is then unused goes."""
         tree = self._tree
         dentry = tree.dentry(request.node)
@@ -166,6 +170,19 @@ class NodeHandlers:
         tree.release(request.node)
         if tree.orphans or tree.frames.overfull:
             await self._supply.settle()
+
+    async def close(self, request: api.Close) -> None:
+        """The last close(2) of an open file description."""
+        dentry = self._tree.dentry(request.node)
+        inode = dentry.inode
+        if request.write and isinstance(inode, File):
+            if not inode.writers:
+                raise MalformedRequest(f"fs: node {request.node} is not open for writing")
+            inode.writers -= 1
+        if self._tree.watches.active:
+            mask = IN_CLOSE_WRITE if request.write else IN_CLOSE_NOWRITE
+            self._tree.watches.tell_entry(dentry, mask)
+        await self.release(request)
 
     async def path_of(self, request: api.PathOf) -> bytes:
         """Where a node is."""

@@ -11,10 +11,11 @@ from errno import EFAULT, ENOMEM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.fs.api import Pages, Release, Retain
+from services.fs.api import DenyWrite, Pages, Release, Retain
 from services.vm.api import (
     DestroySpace,
     Fault,
+    ForkSpace,
     InstallPages,
     NeedPages,
     NoMemory,
@@ -36,7 +37,7 @@ __all__ = ["AddressSpace"]
 class AddressSpace:
     """One address space; `users` counts the processes that live in it."""
 
-    __slots__ = ("_fs", "_vm", "memory", "number", "ram", "root_paddr", "users")
+    __slots__ = ("_fs", "_vm", "memory", "number", "program", "ram", "root_paddr", "users")
 
     def __init__(self, ram: Ram, vm: Port, fs: Port, number: int, root_paddr: int) -> None:
         self.ram = ram
@@ -45,7 +46,19 @@ class AddressSpace:
         self.number = number
         self.root_paddr = root_paddr
         self.users = 1
+        self.program: int | None = None
+        """The node whose program it holds: nobody may open that for writing meanwhile."""
         self.memory = UserMemory(ram, root_paddr)
+
+    async def fork(self) -> AddressSpace:
+        """fork(2): a copy-on-write copy, with references of its own."""
+        reply = await self._vm.call(ForkSpace(self.number))
+        twin = AddressSpace(self.ram, self._vm, self._fs, reply.space, reply.root_paddr)
+        await twin.retain_files(reply.files)
+        if self.program is not None:
+            await self._fs.call(DenyWrite(self.program, True))
+            twin.program = self.program
+        return twin
 
     async def fault(self, vaddr: int, access: int) -> Violation | None:
         """Serve a page fault; None when the access may be tried again."""
@@ -112,4 +125,6 @@ class AddressSpace:
         """One user less; the last one destroys it."""
         self.users -= 1
         if self.users == 0:
+            if self.program is not None:
+                await self._fs.call(DenyWrite(self.program, False))
             await self.release_files(await self._vm.call(DestroySpace(self.number)))

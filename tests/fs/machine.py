@@ -153,7 +153,7 @@ class Machine:
         """Make a file with this content."""
         opened = await self.open(path, 0o1101, mode)  # O_CREAT | O_TRUNC | O_WRONLY
         await self.call(api.WriteBytes(opened.node, 0, data))
-        await self.release(opened.node)
+        await self.call(api.Close(opened.node, True))
 
     async def get(self, path: bytes) -> bytes:
         """A file's whole content."""

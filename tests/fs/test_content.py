@@ -402,3 +402,25 @@ async def test_seals_hold(memory: Machine) -> None:
     assert await m.errno(api.Seals(ordinary)) == EINVAL
     for number in (plain, node, ordinary):
         await m.release(number)
+
+
+async def test_what_runs_is_not_written_and_what_is_written_does_not_run(memory: Machine) -> None:
+    m = memory
+    await m.put(b"/prog", b"#!")
+    again = await m.open(b"/prog", os.O_RDONLY)
+    for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND, os.O_CREAT | os.O_RDWR):
+        writer = await m.open(b"/prog", flags)
+        assert await m.errno(api.DenyWrite(again.node, True)) == ETXTBSY
+        await m.call(api.Close(writer.node, True))
+    await m.call(api.DenyWrite(again.node, True))
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_TRUNC, os.O_CREAT | os.O_RDWR):
+        assert await m.errno(api.Open(m.at, b"/prog", flags, 0, m.cred)) == ETXTBSY
+        assert await m.errno(api.OpenNode(again.node, flags, m.cred)) == ETXTBSY
+    await m.call(api.DenyWrite(again.node, False))
+    await m.call(api.Unlink(m.at, b"/prog", False, m.cred))
+    nameless = await m.call(api.OpenNode(again.node, os.O_RDWR, m.cred))
+    assert await m.errno(api.DenyWrite(again.node, True)) == ETXTBSY
+    await m.call(api.Close(nameless.node, True))
+    assert await m.errno(api.DenyWrite(again.node, True)) == 0
+    await m.call(api.DenyWrite(again.node, False))
+    await m.call(api.Close(again.node, False))

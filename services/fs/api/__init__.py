@@ -65,9 +65,11 @@ from services.fs.api.names import Rename as Rename
 from services.fs.api.names import Symlink as Symlink
 from services.fs.api.names import Unlink as Unlink
 from services.fs.api.nodes import Access as Access
+from services.fs.api.nodes import Close as Close
 from services.fs.api.nodes import DenyWrite as DenyWrite
 from services.fs.api.nodes import DirEntry as DirEntry
 from services.fs.api.nodes import Open as Open
+from services.fs.api.nodes import OpenNode as OpenNode
 from services.fs.api.nodes import PathOf as PathOf
 from services.fs.api.nodes import ReadDir as ReadDir
 from services.fs.api.nodes import ReadLink as ReadLink

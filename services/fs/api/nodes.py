@@ -8,11 +8,13 @@ from errno import (
     EINVAL,
     EIO,
     EISDIR,
+    ELOOP,
     ENOENT,
     ENOMEM,
     ENOTDIR,
     ENXIO,
     EOPNOTSUPP,
+    EPERM,
     EROFS,
     ETXTBSY,
 )
@@ -32,7 +34,8 @@ class RootNode(Request[int]):
 class Open(Request[Opened | Foreign]):
     """openat(2): O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, access.
 
-    `mode` has the umask already taken off. Truncates only after the permission checks.
+    `mode` has the umask already taken off. Truncates only after the permission checks. What was
+    not opened with O_PATH is given back by `Close`, not by `Release`.
     """
 
     at: At
@@ -144,11 +147,28 @@ class PathOf(Request[bytes]):
     root: int = 0
 
 
+@request("fs", errors=(EACCES, EROFS, EISDIR, ENOTDIR, ELOOP, ENXIO, EPERM, ETXTBSY, EIO, ENOMEM))
+class OpenNode(Request[Opened]):
+    """The same for a node, whether it still has a name or not (/proc/PID/fd)."""
+
+    node: int
+    flags: int
+    cred: Cred
+
+
 @request("fs")
+class Close(Request[None]):
+    """The last close(2) of what `Open` opened, for writing or not: one reference less."""
+
+    node: int
+    write: bool
+
+
+@request("fs", errors=(ETXTBSY,))
 class DenyWrite(Request[None]):
     """execve(2) runs the program `node`: opening it for writing is ETXTBSY until as many undo it.
 
-    The caller keeps its reference to the node for as long.
+    ETXTBSY if it is open for writing. The caller keeps its reference to the node for as long.
     """
 
     node: int

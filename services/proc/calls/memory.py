@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.fs.api import MemFile, Release, Retain, Sync
-from services.proc.abi import O_PATH, O_RDWR, RLIM_INFINITY, RLIMIT_AS, S_IFMT, S_IFREG
+from services.proc.abi import O_LARGEFILE, O_PATH, O_RDWR, RLIM_INFINITY, RLIMIT_AS, S_IFMT, S_IFREG
 from services.proc.files.fsfile import FsFile
 from services.proc.table import syscall
 from services.vm.api import (
@@ -287,6 +287,5 @@ async def sys_memfd_create(t: Thread, name: int, flags: int) -> int:
     )
     from services.proc.calls.files import install
 
-    return await install(
-        t, FsFile(t.kernel.fs, made.node, made.mode, O_RDWR | 0o100000), bool(flags & 1)
-    )
+    file = FsFile(t.kernel.fs, made.node, made.mode, O_RDWR | O_LARGEFILE, opened=False)
+    return await install(t, file, bool(flags & 1))

@@ -35,10 +35,8 @@ from services.proc.image import load
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.signals.core import Actions
 from services.proc.signals.deliver import pack_info
-from services.proc.space import AddressSpace
 from services.proc.table import PARTIAL, syscall
 from services.proc.task import Directories, Process, Thread
-from services.vm.api import ForkSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,9 +106,7 @@ async def _new_process(parent: Thread, flags: int) -> Process:
         space = old.space
         space.users += 1
     else:
-        reply = await kernel.vm.call(ForkSpace(old.space.number))
-        space = AddressSpace(kernel.ram, kernel.vm, kernel.fs, reply.space, reply.root_paddr)
-        await space.retain_files(reply.files)
+        space = await old.space.fork()
     pid = kernel.new_pid()
     heir = old.parent if flags & CLONE_PARENT and old.parent is not None else old
     process = Process(kernel, pid, old)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.entropy.api import Draw
-from services.fs.api import Attr, PathOf, Release, StatNode
+from services.fs.api import Attr, Close, PathOf, Release, StatNode
 from services.proc.abi import O_LARGEFILE
 from services.proc.descriptors import OpenFile
 
@@ -58,7 +58,7 @@ class DeviceFile(OpenFile):
 
     async def closed(self, thread: Thread | None) -> None:
         """Give the node's reference back."""
-        await self.kernel.fs.call(Release(self._node))
+        await self.kernel.fs.call(Close(self._node, self.writable))
 
     @property
     def device_node(self) -> int:

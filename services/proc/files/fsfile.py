@@ -9,6 +9,7 @@ from bus.errors import PosixError
 from services.fs.api import (
     APPEND,
     Attr,
+    Close,
     DirEntry,
     DropLocks,
     PathOf,
@@ -20,8 +21,11 @@ from services.fs.api import (
     Write,
 )
 from services.proc.abi import (
+    O_ACCMODE,
     O_APPEND,
     O_PATH,
+    O_RDWR,
+    O_WRONLY,
     RLIM_INFINITY,
     RLIMIT_FSIZE,
     S_IFDIR,
@@ -40,16 +44,20 @@ OFFSET_MAX = (1 << 63) - 1
 
 
 class FsFile(OpenFile):
-    """A regular file, directory or symbolic link (O_PATH); owns one reference to its node."""
+    """A regular file, directory or symbolic link (O_PATH); owns one reference to its node.
 
-    __slots__ = ("_fs", "_node", "flocked", "listing", "mode")
+    `opened` says that fs opened it and must be told of its close; a memfd or O_PATH was not.
+    """
+
+    __slots__ = ("_fs", "_node", "_opened", "flocked", "listing", "mode")
     kind = "file"
     seekable = True
 
-    def __init__(self, fs: Port, node: int, mode: int, flags: int) -> None:
+    def __init__(self, fs: Port, node: int, mode: int, flags: int, *, opened: bool = True) -> None:
         super().__init__(flags)
         self._fs = fs
         self._node = node
+        self._opened = opened and not flags & O_PATH
         self.mode = mode
         self.flocked = False
         self.listing: list[DirEntry] = []
@@ -145,7 +153,10 @@ class FsFile(OpenFile):
         """Drop flock(2) locks and the reference."""
         if self.flocked:
             await self._fs.call(DropLocks(self._node, f"file {id(self)}"))
-        await self._fs.call(Release(self._node))
+        if self._opened:
+            await self._fs.call(Close(self._node, self.flags & O_ACCMODE in (O_WRONLY, O_RDWR)))
+        else:
+            await self._fs.call(Release(self._node))
 
     async def path(self) -> bytes:
         """The path as fs has it now."""

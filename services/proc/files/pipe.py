@@ -13,7 +13,7 @@ from errno import EAGAIN, EINVAL, ENXIO, EPIPE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.fs.api import Attr, PathOf, Release, StatNode
+from services.fs.api import Attr, Close, PathOf, Release, StatNode
 from services.proc.abi import (
     O_ACCMODE,
     O_NONBLOCK,
@@ -244,7 +244,7 @@ class PipeEnd(OpenFile):
         if not pipe.readers and not pipe.writers and pipe.table is not None:
             pipe.table.pop(pipe.key, None)
         if self._node is not None:
-            await self._fs.call(Release(self._node))
+            await self._fs.call(Close(self._node, self.writable))
 
     async def meet(self, thread: Thread) -> None:
         """fifo(7): wait until the other side is open, or was since this began."""

@@ -13,7 +13,17 @@ import attrs
 
 from bus.errors import PosixError
 from services.drivers.entropy.api import Draw
-from services.fs.api import At, Foreign, Opened, PathOf, ReadBytes, Release, Resolve, Retain
+from services.fs.api import (
+    At,
+    DenyWrite,
+    Foreign,
+    Opened,
+    PathOf,
+    ReadBytes,
+    Release,
+    Resolve,
+    Retain,
+)
 from services.proc.abi import RLIMIT_STACK, S_IFMT, S_IFREG
 from services.proc.image import elf, stack
 from services.proc.space import AddressSpace
@@ -57,7 +67,11 @@ class Unloadable(PosixError):
 
 @attrs.define
 class Program:
-    """What is to be run, after `#!` lines were followed; holds a reference to `node`."""
+    """What is to be run, after `#!` lines were followed.
+
+    Holds a reference to `node`, and keeps others from opening it for writing until the space that
+    `load` makes does so.
+    """
 
     node: int
     name: bytes
@@ -89,21 +103,36 @@ async def open_program(
         if type(opened) is Foreign:
             opened = await kernel.extra["procfs"].resolve(process, opened, execute=True)
         assert type(opened) is Opened
+        await _deny_writing(kernel, opened)
         try:
-            if opened.mode & S_IFMT != S_IFREG:
-                raise Unloadable(EACCES, "not a regular file")
             head = await kernel.fs.call(ReadBytes(opened.node, 0, SHEBANG_BYTES))
             if head[:2] != b"#!":
                 image = await read_image(kernel, opened.node, head)
                 return Program(opened.node, name, argv, image)
             interpreter, argument = _shebang(head)
         except BaseException:
-            await kernel.fs.call(Release(opened.node))
+            await _let_go(kernel, opened.node)
             raise
-        await kernel.fs.call(Release(opened.node))
+        await _let_go(kernel, opened.node)
         argv = [interpreter, *([argument] if argument else []), path, *argv[1:]]
         path = interpreter
     raise Unloadable(40, "too many levels of #! interpreters")
+
+
+async def _deny_writing(kernel: Kernel, opened: Opened) -> None:
+    """Nobody may write the file while it is looked at; ETXTBSY if somebody has it open for that."""
+    try:
+        if opened.mode & S_IFMT != S_IFREG:
+            raise Unloadable(EACCES, "not a regular file")
+        await kernel.fs.call(DenyWrite(opened.node, True))
+    except BaseException:
+        await kernel.fs.call(Release(opened.node))
+        raise
+
+
+async def _let_go(kernel: Kernel, node: int) -> None:
+    await kernel.fs.call(DenyWrite(node, False))
+    await kernel.fs.call(Release(node))
 
 
 def _shebang(head: bytes) -> tuple[bytes, bytes]:
@@ -130,8 +159,13 @@ async def load(
     kernel: Kernel, process: Process, program: Program, at: At, env: list[bytes]
 ) -> Loaded:
     """Build a new space for `program`; on any error it is destroyed again."""
-    reply = await kernel.vm.call(CreateSpace())
+    try:
+        reply = await kernel.vm.call(CreateSpace())
+    except BaseException:
+        await kernel.fs.call(DenyWrite(program.node, False))
+        raise
     space = AddressSpace(kernel.ram, kernel.vm, kernel.fs, reply.space, reply.root_paddr)
+    space.program = program.node
     try:
         return await _fill(kernel, process, program, at, env, space)
     except BaseException:
@@ -218,6 +252,7 @@ async def _map_interpreter(
             raise Unloadable(ENOENT, reason) from None
         raise
     assert type(opened) is Opened
+    await _deny_writing(kernel, opened)
     try:
         head = await kernel.fs.call(ReadBytes(opened.node, 0, elf.EHDR_BYTES))
         image = await read_image(kernel, opened.node, head)
@@ -233,7 +268,7 @@ async def _map_interpreter(
         await map_image(kernel, space, opened.node, image, bias, name)
         return bias + image.header.entry, bias + image.span[0]
     finally:
-        await kernel.fs.call(Release(opened.node))
+        await _let_go(kernel, opened.node)
 
 
 async def map_image(
