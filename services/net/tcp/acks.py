@@ -88,9 +88,6 @@ def _advance(c: Connection, segment: Segment, ack: int) -> None:
         at = c.retransmit_at = now + c.rtt.rto
         if at < c.alarm_ns:
             c.tcp.timers.arm(c, at)
-    if c.starved and c.writable:
-        c.starved = False
-        c.changed = True
 
 
 def _take_sacks(c: Connection, segment: Segment, ack: int) -> int:

@@ -317,14 +317,16 @@ class Connection:
         buffer = self.send
         room = self.send_limit - buffer.end + buffer.base
         if size > room:
-            self.starved = True
             if room <= 0:
+                self.starved = True
                 return 0
             data = memoryview(data)[:room]
             size = room
         if size:
             buffer.append(data if type(data) is bytes else bytes(data))
             send.push(self, more)
+            if not self.writable:
+                self.starved = True
         return size
 
     def read(self, limit_bytes: int) -> Piece:

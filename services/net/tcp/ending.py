@@ -78,33 +78,32 @@ def shutdown_write(c: Connection) -> None:
         _queue_fin(c, FIN_WAIT1)
     elif state is CLOSE_WAIT:
         _queue_fin(c, LAST_ACK)
-    elif state is SYN_RECV and c.listener is None and not c.unanswered:
-        _queue_fin(c, FIN_WAIT1)
 
 
 def _queue_fin(c: Connection, state: object) -> None:
     if c.fused is not None:
         fuse.part(c)
-    if c.state is not SYN_RECV:
-        c.tcp.counters["CurrEstab"] -= 1
+    c.tcp.counters["CurrEstab"] -= 1
     c.fin_queued = True
     c.state = FIN_WAIT1 if state is FIN_WAIT1 else LAST_ACK
     send.push(c)
 
 
 def close(c: Connection) -> None:
-    """The owner is gone; nothing is told to it any more."""
+    """The owner will not read or write any more. `on_change` goes on, for SO_LINGER."""
     state = c.state
     tcp = c.tcp
-    c.owner = None
-    c.on_change = _nobody
     if state is CLOSE or c.orphan:
         return
     if state is SYN_SENT:
         finish(c, 0)
+        c.changed = False
         return
     if c.unanswered:
         c.refuse()
+        return
+    if state is SYN_RECV:
+        abort(c)
         return
     if c.receive.length:
         tcp.counters["TCPAbortOnClose"] += 1
@@ -121,10 +120,6 @@ def close(c: Connection) -> None:
         await_fin(c)
 
 
-def _nobody() -> None:
-    """Stands where the owner's callback was."""
-
-
 def abort(c: Connection) -> None:
     """End at once: RST, unless the peer has no state that it would end."""
     state = c.state
@@ -137,7 +132,7 @@ def abort(c: Connection) -> None:
         fuse.part(c)
     if state is not SYN_SENT and (state not in (LAST_ACK, CLOSING) or c.send.end > c.send.base):
         send.reset(c)
-    finish(c, 0)
+    finish(c, 0 if c.orphan else errno.ECONNABORTED)
     c.changed = False
 
 

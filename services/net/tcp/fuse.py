@@ -113,7 +113,7 @@ def write(c: Connection, peer: Connection, data: Piece, more: bool) -> int:
             data = memoryview(data)[:size]
         buffer.append(data if type(data) is bytes else bytes(data))
     refill(c, more)
-    if short:
+    if short or not c.writable:
         c.starved = True
     return size
 

@@ -72,6 +72,9 @@ def arrives(c: Connection, segment: Segment) -> None:  # noqa: C901 (the fast pa
         send.push(c)
     if c.ack_now:
         send.ack(c)
+    if c.starved and c.writable:
+        c.starved = False
+        c.changed = True
     if c.loopback and c.state is ESTABLISHED and c.fused is None:
         c.tcp.try_fuse(c)
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from bus.errors import PosixError
 from services.net.proto.packet import Packet
-from services.net.tcp import ending, fuse, handshake, icmp, receive
+from services.net.tcp import ending, fuse, handshake, icmp_errors, receive
 from services.net.tcp.challenge import Allowance
 from services.net.tcp.connection import Connection, Endpoint
 from services.net.tcp.cookies import Secrets
@@ -29,6 +29,8 @@ from services.net.tcp.timewait import TimeWaits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from services.net.proto.icmp import IcmpError
 
 Key = tuple[bytes, int, bytes, int]
 
@@ -252,15 +254,14 @@ class Tcp:
         self.counters["OutSegs"] += 1
         self.output(Packet(PROTO_TCP, local, remote, segment, ifindex=ifindex), None)
 
-    def icmp_error(self, error: icmp.IcmpError) -> None:
+    def icmp_error(self, error: IcmpError) -> None:
         """An ICMP error that quotes a TCP segment of ours."""
-        if len(error.header) < 8:
-            self.counters["InErrs"] += 1
+        if len(error.data) < 8:
             return
-        source, target, seq = unpack_from("!HHI", error.header)
+        source, target, seq = unpack_from("!HHI", error.data)
         c = self.connections.get((error.src, source, error.dst, target))
         if c is not None:
-            icmp.take(c, error, seq)
+            icmp_errors.take(c, error, seq)
             c.tell()
 
     # ------------------------------------------------------------------ fusing
