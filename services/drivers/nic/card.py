@@ -88,6 +88,7 @@ class Rings:
             self._room()
         elif 0 < number <= len(self._transmit):
             self._drain(self._transmit[number - 1])
+            self._link.settle()
         self.flush()
 
     def _room(self) -> None:
@@ -115,6 +116,7 @@ class Rings:
         """The link takes frames again."""
         for queue in self._transmit:
             self._drain(queue)
+        self._link.settle()
         self.flush()
 
     # from the link

@@ -57,6 +57,9 @@ class Sender(Protocol):
     def send(self, frame: list[memoryview]) -> bool:
         """Take one frame; False if it must be offered again later (`Rings.resume`)."""
 
+    def settle(self) -> None:
+        """The batch of frames is over: do what it asks for."""
+
 
 class Recorder(Protocol):
     """What is shown every frame."""
@@ -87,6 +90,10 @@ class Link:
         if self._recorder is not None:
             self._recorder.record(frame)
         return True
+
+    def settle(self) -> None:
+        """Net has handed down what it had for now."""
+        self.sender.settle()
 
     def reserve(self) -> list[memoryview] | None:
         """Views of the next receive buffer, or None."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from services.drivers.nic.rings import GSO_ECN, HEADER, HEADER_BYTES, NEEDS_CHECKSUM
 from services.drivers.nic.settings import LinkRefused
-from services.drivers.nic.wire import complete, segments
+from services.net.proto import gso
+from services.net.proto.packet import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,15 +49,15 @@ class Recorder:
         """One frame, virtio_net_hdr first."""
         if self._fd < 0:
             return
-        whole = b"".join(frame)
-        flags, gso, _, gso_bytes, start, at, _ = HEADER.unpack_from(whole)
-        frame_bytes = whole[HEADER_BYTES:]
-        if gso & ~GSO_ECN:
-            written = segments(frame_bytes, gso_bytes, start)
-        elif flags & NEEDS_CHECKSUM:
-            written = [complete(frame_bytes, start, at)]
-        else:
-            written = [frame_bytes]
+        whole = memoryview(b"".join(frame))
+        flags, kind, header_bytes, gso_bytes, start, at, _ = HEADER.unpack_from(whole)
+        if not flags & NEEDS_CHECKSUM:
+            start = -1
+        told = Frame([whole[HEADER_BYTES:]], start, at, kind & ~GSO_ECN, gso_bytes, header_bytes)
+        try:
+            written = [b"".join(one.parts) for one in gso.split(told)]
+        except ValueError:  # fields that contradict each other: shown as it is, not judged
+            written = [bytes(whole[HEADER_BYTES:])]
         seconds, nanoseconds = divmod(self._now_ns(), 1_000_000_000)
         pieces: list[bytes] = []
         for one in written:

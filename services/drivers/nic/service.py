@@ -48,6 +48,9 @@ class Nothing:
         """Never called: nothing can be attached."""
         return True
 
+    def settle(self) -> None:
+        """Never called either."""
+
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Nothing to do."""
         task_status.started()
@@ -63,6 +66,10 @@ def _connect(network: Network, published: Sequence[Published], link: Link, rings
         from services.drivers.nic.tap import Tap
 
         return Tap(network, link, rings)
+    if network.kind == "user":
+        from services.drivers.nic.user.backend import User
+
+        return User(published, link, rings)
     return Nothing(link)
 
 

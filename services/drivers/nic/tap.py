@@ -162,6 +162,9 @@ class Tap:
             self.send_dropped += 1
         return True
 
+    def settle(self) -> None:
+        """Nothing is put off."""
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move frames until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -40,7 +40,6 @@ class Net:
         self.receive_place = place_queue(0x1000, QUEUE)
         self.send_place = place_queue(0x3000, QUEUE)
         self.on_frame: Callable[[memoryview, bool], None] = lambda frame, checked: None
-        self.on_batch: Callable[[], None] = lambda: None
         self.backlog: list[Frame] = []
         self.received = 0
         self.gso_received = 0
@@ -53,6 +52,8 @@ class Net:
         self.send.interrupts(False)
         base = 0x10000
         self.refill = True
+        self.held: list[int] = []
+        """Receive buffers that were not given back to the card."""
         for number in range(RECEIVE_BUFFERS):
             self.receive.add(
                 base + number * BUFFER_BYTES, BUFFER_BYTES, base + number * BUFFER_BYTES
@@ -79,10 +80,11 @@ class Net:
                 )
                 if self.refill:
                     self.receive.add(paddr, BUFFER_BYTES, paddr)
+                else:
+                    self.held.append(paddr)
             if self.refill and self.receive.publish():
                 self.wires.doorbell(RECEIVE)
             self.wires.acknowledge()
-            self.on_batch()
             self._push()
             if not self._pending():
                 return
