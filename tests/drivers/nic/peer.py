@@ -8,16 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import trio
-from services.net.tcp import segment as tcp_segment
-from services.net.tcp.limits import Limits, PathInfo, Settings
-from services.net.tcp.state import CLOSE, SYN_SENT
-from services.net.tcp.table import Tcp
 
 from services.drivers.nic.service import NicService
 from services.drivers.nic.settings import Network, Published
 from services.drivers.nic.user import plan
 from services.net.proto import arp, ethernet, icmp, ipv4, ipv6, udp
 from services.net.proto.packet import GSO_TCPV4, GSO_TCPV6, Frame, Packet
+from services.net.tcp import segment as tcp_segment
+from services.net.tcp.limits import Limits, PathInfo, Settings
+from services.net.tcp.state import CLOSE, SYN_SENT
+from services.net.tcp.table import Tcp
 from tests.drivers.nic.guest import Net
 
 if TYPE_CHECKING:
