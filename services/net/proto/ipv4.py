@@ -77,6 +77,21 @@ def decode(data: memoryview) -> IpHeader:
     )
 
 
+def decode_quoted(data: memoryview) -> IpHeader:
+    """Read the header that an ICMP error quotes: cut off anywhere, its checksum perhaps stale.
+
+    ValueError: not even a header.
+    """
+    if len(data) < 20:
+        raise ValueError("quoted header cut short")
+    first, tos, length, ident, fragment, ttl, proto, _, src, dst = _unpack_from(data)
+    start = (first & 15) << 2
+    if first >> 4 != 4 or not 20 <= start <= len(data):
+        raise ValueError("quoted header")
+    offset = (fragment & _OFFSET_MASK) << 3
+    return IpHeader(src, dst, proto, ttl, tos, start, length, True, ident, offset)
+
+
 def _check_options(head: memoryview) -> None:
     """Walk the options (RFC 791 3.1); a host that does not route obeys no source route."""
     at = HEADER_BYTES

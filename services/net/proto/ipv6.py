@@ -63,6 +63,31 @@ def decode(data: memoryview) -> IpHeader:
     return head
 
 
+def decode_quoted(data: memoryview) -> IpHeader:
+    """Read headers that are not to be judged: quoted by an ICMP error, cut off anywhere, or bad.
+
+    Extension headers are passed by their lengths alone. ValueError: not even a fixed header.
+    """
+    if len(data) < 40:
+        raise ValueError("quoted header cut short")
+    word, length, proto, ttl, src, dst = _unpack_from(data)
+    if word >> 28 != 6:
+        raise ValueError("quoted header")
+    end = min(40 + length, len(data))
+    head = IpHeader(src, dst, proto, ttl, word >> 20 & 0xFF, 40, end)
+    for _ in range(_MAX_EXTENSIONS):
+        at = head.start
+        if head.proto not in _EXTENSIONS or at + 8 > end or head.fragment_at:
+            break
+        if head.proto == FRAGMENT:
+            head.fragment_at = (data[at + 2] << 8 | data[at + 3]) & 0xFFF8
+            head.start = at + 8
+        else:
+            head.start = min(at + (data[at + 1] + 1 << 3), end)
+        head.proto = data[at]
+    return head
+
+
 def _walk(head: IpHeader, data: memoryview) -> None:
     """Move `head.start` and `head.proto` behind the extension headers."""
     link = 6  # where the number of the header at hand was read: what a pointer shows
