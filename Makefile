@@ -29,6 +29,7 @@ test-all: $(STAMP) programs ## All tests, the slow ones too
 
 bench: $(STAMP) programs ## Native, Hardtack and gVisor side by side, in one run
 	$(PY) -m boot bench micro
+	$(PY) -m boot bench net
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

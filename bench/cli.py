@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
-from typing import Annotated
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from bench import micro as micro_benchmarks
 from bench import report
+from bench.micro import MICRO
+from bench.net import NET
 from bench.platforms import NAMES, REPOSITORY, GuestProgramsMissing
+from bench.suite import Suite, run_suite
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from bench.measure import Benchmark
 
 RESULTS = REPOSITORY / "bench" / "results"
 
@@ -19,10 +27,36 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Measure, side by side with peers."
 )
 
+Only = Annotated[str, typer.Option(help="names of benchmarks, comma-separated")]
+Platforms = Annotated[str, typer.Option(help="where to run them")]
+Repeats = Annotated[int, typer.Option(min=1, help="runs of each")]
+Target = Annotated[float, typer.Option(min=0.01, help="seconds that a run should take")]
+Output = Annotated[Path | None, typer.Option(help="JSON file of all samples")]
+EVERYWHERE = ",".join(NAMES)
 
-@app.callback()
-def _group() -> None:
-    """Keep `micro` a subcommand while it is the only one."""
+
+@app.command()
+def micro(
+    only: Only = "",
+    platforms: Platforms = EVERYWHERE,
+    repeats: Repeats = MICRO.repeats,
+    target: Target = MICRO.target_s,
+    output: Output = None,
+) -> int:
+    """System calls, switches, forks, pages: natively, on Hardtack, on gVisor."""
+    return _run(MICRO, only, platforms, repeats, target, output)
+
+
+@app.command()
+def net(
+    only: Only = "",
+    platforms: Platforms = EVERYWHERE,
+    repeats: Repeats = NET.repeats,
+    target: Target = NET.target_s,
+    output: Output = None,
+) -> int:
+    """Redis, NGINX, memcached, client and server inside: natively, on Hardtack, on gVisor."""
+    return _run(NET, only, platforms, repeats, target, output)
 
 
 def _comma_separated(text: str, legal: tuple[str, ...], what: str) -> tuple[str, ...]:
@@ -33,43 +67,57 @@ def _comma_separated(text: str, legal: tuple[str, ...], what: str) -> tuple[str,
     return words
 
 
-def _default_output() -> Path:
-    now = datetime.datetime.now(datetime.UTC)
-    return RESULTS / f"micro-{now:%Y%m%dT%H%M%SZ}.json"
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
-@app.command()
-def micro(
-    only: Annotated[str, typer.Option(help="names of benchmarks, comma-separated")] = "",
-    platforms: Annotated[str, typer.Option(help="where to run them")] = ",".join(NAMES),
-    repeats: Annotated[int, typer.Option(min=1, help="runs of each")] = (
-        micro_benchmarks.DEFAULT_REPEATS
-    ),
-    target: Annotated[float, typer.Option(min=0.01, help="seconds that a run should take")] = (
-        micro_benchmarks.DEFAULT_TARGET_S
-    ),
-    output: Annotated[Path | None, typer.Option(help="JSON file of all samples")] = None,
+def _possible(suite: Suite, benchmarks: list[Benchmark]) -> tuple[list[Benchmark], list[str]]:
+    """Those whose programs are here, and a line about each of the others."""
+    possible, lines = [], []
+    for benchmark in benchmarks:
+        if lacking := suite.lacking(benchmark):
+            programs, packages = ", ".join(lacking), " ".join(dict.fromkeys(lacking.values()))
+            lines.append(
+                f"{benchmark.program}: left out, needs {programs} (apt-get install {packages})"
+            )
+        else:
+            possible.append(benchmark)
+    return possible, lines
+
+
+def _run(
+    suite: Suite, only: str, platforms: str, repeats: int, target_s: float, output: Path | None
 ) -> int:
-    """System calls, switches, forks, pages: natively, on Hardtack, on gVisor."""
+    """Measure, print the table, write the file; 1 where something could not be measured."""
     console = Console()
-    legal = tuple(benchmark.program for benchmark in micro_benchmarks.BENCHMARKS)
-    names = _comma_separated(only, legal, "benchmark")
+    names = _comma_separated(only, suite.names, "benchmark")
     where = _comma_separated(platforms, NAMES, "platform")
+    benchmarks, complaints = _possible(suite, suite.chosen(names))
+    signal.signal(signal.SIGTERM, _leave)  # as Ctrl-C does: what runs is ended first
     try:
         with console.status("building") as status:
-            rows, found = micro_benchmarks.run_micro(
-                names, where, repeats=repeats, target_s=target, progress=status.update
+            rows, found = run_suite(
+                suite,
+                benchmarks,
+                where,
+                repeats=repeats,
+                target_s=target_s,
+                progress=status.update,
             )
     except GuestProgramsMissing as error:
         console.print(f"hardtack bench: error: {error}", markup=False, soft_wrap=True)
         return 1
-    console.print(report.table(rows, found))
-    failed = report.failures(rows)
-    for line in failed:
+    if rows:
+        console.print(report.table(rows, found, suite.scale))
+    complaints += report.failures(rows)
+    for line in complaints:
         console.print(line, markup=False, soft_wrap=True)
-    path = output or _default_output()
+    path = (
+        output
+        or RESULTS / f"{suite.name}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.json"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, object] = {"repeats": repeats, "target_s": target}
+    settings: dict[str, object] = {"repeats": repeats, "target_s": target_s}
     path.write_text(report.as_json(rows, found, settings))
     console.print(f"all samples: {path}", markup=False, soft_wrap=True)
-    return 1 if failed else 0
+    return 1 if complaints else 0

@@ -7,6 +7,7 @@ within each repeat, so that what else the machine does falls on all of them alik
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
@@ -23,11 +24,15 @@ class RunFailed(Exception):
 
 @attrs.frozen
 class Benchmark:
-    """A guest program: `first` is a count that is quick everywhere."""
+    """A guest program: `first` is a count that is quick everywhere.
+
+    Where it is `timed`, it works for so many whole seconds as it is told, and counts.
+    """
 
     program: str
     title: str
     first: int = 200
+    timed: bool = False
 
 
 @attrs.frozen
@@ -48,6 +53,11 @@ class Sample:
         """Time of one iteration."""
         return self.seconds / self.iterations * 1e6
 
+    @property
+    def per_second(self) -> float:
+        """Iterations in a second."""
+        return self.iterations / self.seconds
+
 
 @attrs.frozen
 class Cell:
@@ -61,6 +71,11 @@ class Cell:
     def median_us(self) -> float | None:
         """Median time of one iteration."""
         return statistics.median(s.microseconds for s in self.samples) if self.samples else None
+
+    @property
+    def median_per_second(self) -> float | None:
+        """Median of iterations in a second."""
+        return statistics.median(s.per_second for s in self.samples) if self.samples else None
 
     @property
     def spread(self) -> float | None:
@@ -96,6 +111,9 @@ Progress = Callable[[str], None]
 
 def calibrate(run: Runner, platform: str, benchmark: Benchmark, target_s: float) -> int:
     """A count that takes about `target_s` there. These runs are the warm-up, too."""
+    if benchmark.timed:
+        run(platform, benchmark.program, 1)
+        return max(1, math.ceil(target_s))
     count = benchmark.first
     for _ in range(MAX_STEPS):
         sample = run(platform, benchmark.program, count)

@@ -20,23 +20,49 @@ if TYPE_CHECKING:
 NOISY = 0.5
 
 
-def _time(cell: Cell | None) -> str:
-    if cell is None or cell.median_us is None:
+@attrs.frozen
+class Scale:
+    """What the table shows of a cell."""
+
+    title: str
+    rate: bool
+    """More is better."""
+
+    def value(self, cell: Cell) -> float | None:
+        """The figure shown."""
+        return cell.median_per_second if self.rate else cell.median_us
+
+    def ratio(self, row: Row, platform: str, to: str) -> float | None:
+        """Of the figures shown."""
+        return row.ratio(to, platform) if self.rate else row.ratio(platform, to)
+
+    def good(self, ratio: float) -> bool:
+        """No worse than the peer."""
+        return ratio >= 1 if self.rate else ratio <= 1
+
+
+TIMES = Scale("microseconds each, median", rate=False)
+RATES = Scale("per second, median", rate=True)
+
+
+def _figure(cell: Cell | None, scale: Scale) -> str:
+    value = scale.value(cell) if cell is not None else None
+    if cell is None or value is None:
         return "[red]failed[/]" if cell is not None else "-"
     noisy = " [yellow]~[/]" if (cell.spread or 0) > NOISY else ""
-    return f"{cell.median_us:,.{2 if cell.median_us < 100 else 0}f}{noisy}"
+    return f"{value:,.{2 if value < 100 else 0}f}{noisy}"
 
 
-def _ratio(value: float | None, *, coloured: bool = False) -> str:
+def _ratio(value: float | None, good: bool | None) -> str:
     if value is None:
         return "-"
     text = f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
-    return f"[{'green' if value <= 1 else 'red'}]{text}[/]" if coloured else text
+    return text if good is None else f"[{'green' if good else 'red'}]{text}[/]"
 
 
-def table(rows: Sequence[Row], platforms: Sequence[Platform]) -> Table:
-    """Median microseconds for each, and Hardtack's ratio to its peers. ~ marks a wide spread."""
-    grid = Table(title="microseconds each, median", title_justify="left")
+def table(rows: Sequence[Row], platforms: Sequence[Platform], scale: Scale = TIMES) -> Table:
+    """The median of each, and Hardtack's ratio to its peers. ~ marks a wide spread."""
+    grid = Table(title=scale.title, title_justify="left")
     grid.add_column("work")
     for platform in platforms:
         grid.add_column(platform.name, justify="right")
@@ -45,9 +71,13 @@ def table(rows: Sequence[Row], platforms: Sequence[Platform]) -> Table:
     for peer in peers:
         grid.add_column(f"hardtack / {peer}", justify="right")
     for row in rows:
-        times = [_time(row.cell(name)) for name in names]
-        ratios = [_ratio(row.ratio("hardtack", p), coloured=p == "gvisor") for p in peers]
-        grid.add_row(row.benchmark.title, *times, *ratios)
+        figures = [_figure(row.cell(name), scale) for name in names]
+        ratios = []
+        for peer in peers:
+            ratio = scale.ratio(row, "hardtack", peer)
+            judged = peer == "gvisor" and ratio is not None
+            ratios.append(_ratio(ratio, scale.good(ratio or 0) if judged else None))
+        grid.add_row(row.benchmark.title, *figures, *ratios)
     return grid
 
 
@@ -65,6 +95,7 @@ def _cell(cell: Cell) -> dict[str, object]:
     return {
         "platform": cell.platform,
         "median_us": cell.median_us,
+        "median_per_second": cell.median_per_second,
         "failure": cell.failure,
         "samples": [attrs.asdict(sample) for sample in cell.samples],
     }
@@ -87,8 +118,10 @@ def as_json(rows: Sequence[Row], platforms: Sequence[Platform], settings: dict[s
             {
                 "name": row.benchmark.program,
                 "title": row.benchmark.title,
-                "hardtack_to_gvisor": row.ratio("hardtack", "gvisor"),
-                "hardtack_to_native": row.ratio("hardtack", "native"),
+                "time_hardtack_to_gvisor": row.ratio("hardtack", "gvisor"),
+                "time_hardtack_to_native": row.ratio("hardtack", "native"),
+                "rate_hardtack_to_gvisor": row.ratio("gvisor", "hardtack"),
+                "rate_hardtack_to_native": row.ratio("native", "hardtack"),
                 "cells": [_cell(cell) for cell in row.cells],
             }
             for row in rows

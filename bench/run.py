@@ -1,7 +1,8 @@
-"""Run one guest program on one platform, and read the line that it prints."""
+"""Run one command line on one platform, and read what it prints."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,11 +14,12 @@ from bench.measure import RunFailed, Sample
 from bench.platforms import GUEST_PROGRAMS, REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.platforms import Platform
 
 LIMIT_S = 120.0
+GRACE_S = 5.0
 
 
 def parse_report(text: str, wall_s: float = 0.0) -> Sample:
@@ -31,34 +33,55 @@ def parse_report(text: str, wall_s: float = 0.0) -> Sample:
         raise RunFailed(f"printed no report: {text.strip()[:200]!r}") from error
 
 
-def run_program(platform: Platform, program: str, count: int, limit_s: float = LIMIT_S) -> Sample:
-    """One run; RunFailed when it does not end well or in time."""
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """End what a platform still runs: a word first, so that sandboxes tidy up, then by force."""
+    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=patience_s)
+            return
+
+
+def run_words(
+    words: Sequence[str], read: Callable[[str, float], Sample], limit_s: float = LIMIT_S
+) -> Sample:
+    """One run of a command line; `read` makes a sample of its output and the time it took.
+
+    RunFailed when it does not end well or in time. Nothing of it is left, whatever happens.
+    """
     began = time.monotonic()
-    argv = [*platform.prefix, str(GUEST_PROGRAMS / program), str(count)]
     with subprocess.Popen(
-        argv,
+        words,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=REPOSITORY,
         text=True,
+        errors="replace",
         start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired as error:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process)
             raise RunFailed(f"no end after {limit_s:.0f} s") from error
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process)
             raise
     if process.returncode != 0:
         last = err.strip().rpartition("\n")[2]
         raise RunFailed(f"status {process.returncode}: {last[:200]}")
-    sample = parse_report(out, time.monotonic() - began)
+    sample = read(out, time.monotonic() - began)
     if sample.seconds > sample.wall_s:
         raise RunFailed(f"claims {sample.seconds:.3f} s of {sample.wall_s:.3f} s that passed")
     return sample
+
+
+def run_program(platform: Platform, program: str, count: int, limit_s: float = LIMIT_S) -> Sample:
+    """One run of a program of user/."""
+    words = [*platform.prefix, str(GUEST_PROGRAMS / program), str(count)]
+    return run_words(words, parse_report, limit_s)
 
 
 class ProgramRunner:

@@ -1,17 +1,14 @@
-"""The guest programs of user/, built once and copied to where every test finds them."""
+"""What tests of several rooms share: the guest programs of user/, built once."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tests.programs.oracle import REPOSITORY
-
-if TYPE_CHECKING:
-    from pathlib import Path
+REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.measure import Benchmark, RunFailed, Sample, calibrate, measure
+from bench.report import RATES, TIMES, Scale
 from bench.run import parse_report
 
 COST_S = {"fast": 1e-6, "slow": 1e-3}
@@ -55,3 +56,18 @@ def test_a_report_is_one_line_of_json() -> None:
     assert parse_report(line).microseconds == pytest.approx(100_000)
     with pytest.raises(RunFailed, match="no report"):
         parse_report("Segmentation fault\n")
+
+
+def test_what_works_for_a_time_is_told_seconds() -> None:
+    machine = Machine()
+    timed = Benchmark("timed", "some work", timed=True)
+    assert calibrate(machine, "fast", timed, 1.5) == 2
+    assert machine.calls == [("fast", 1)]
+
+
+@pytest.mark.parametrize(("scale", "ratio"), [(TIMES, 1000), (RATES, 0.001)])
+def test_the_ratio_is_of_what_is_shown(scale: Scale, ratio: float) -> None:
+    (row,) = measure(Machine(), [WORK], ["fast", "slow"], repeats=1, target_s=1.0)
+    shown = scale.ratio(row, "slow", "fast")
+    assert shown == pytest.approx(ratio)
+    assert not scale.good(shown or 1)
