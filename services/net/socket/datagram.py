@@ -1,0 +1,313 @@
+"""UDP sockets (udp(7), RFC 768), and ping sockets (icmp(7)), which are like them but for the port.
+
+A datagram is charged to its receiver by what Linux's socket buffer for it would take, and dropped
+where SO_RCVBUF has no room left for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from errno import (
+    EACCES,
+    EAGAIN,
+    EDESTADDRREQ,
+    EINVAL,
+    EMSGSIZE,
+    ENOPROTOOPT,
+    ENOTCONN,
+    EOPNOTSUPP,
+    EPIPE,
+)
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.net.api import Amounts, Received
+from services.net.proto.packet import Packet
+from services.net.proto.udp import Datagram
+from services.net.socket import abi, names, options, options_ip
+from services.net.socket.abi import (
+    AF_UNSPEC,
+    IN,
+    IPPROTO_UDP,
+    OUT,
+    POLLERR,
+    POLLHUP,
+    POLLRDHUP,
+    SHUT_BOTH,
+    SHUT_IN,
+    SHUT_OUT,
+    SOL_SOCKET,
+)
+from services.net.socket.base import gather, scatter, total
+from services.net.socket.inet import InetSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.net.api import ControlMessage, Extents
+    from services.net.socket.network import Network
+    from services.net.socket.ports import Ports
+
+MAX_PAYLOAD_BYTES = 65_507
+OVERHEAD_BYTES = 768
+"""What a datagram costs its receiver beside its data."""
+
+
+class UdpSocket(InetSocket):
+    """One UDP socket."""
+
+    __slots__ = ("_charged", "_corked", "_queue", "drops")
+
+    def __init__(
+        self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
+    ) -> None:
+        super().__init__(network, family, type_, protocol, inode, uid)
+        self._queue: deque[tuple[Packet, bytes | memoryview, int]] = deque()
+        """(packet, data, source port) of what has come."""
+        self._charged = 0
+        self._corked: bytes = b""
+        self.drops = 0
+
+    # Readiness ------------------------------------------------------------------------------
+
+    def ready(self) -> int:
+        """As datagram_poll of Linux has it."""
+        now = OUT
+        if self._queue:
+            now |= IN
+        if self.error:
+            now |= POLLERR
+        if self.shut & SHUT_IN:
+            now |= POLLRDHUP | IN
+        if self.shut == SHUT_BOTH:
+            now |= POLLHUP
+        return now
+
+    # Names ----------------------------------------------------------------------------------
+
+    def ports(self) -> Ports:
+        """UDP's."""
+        return self.network.udp_ports
+
+    def take_port(self, address: bytes, port: int) -> None:
+        """Bind, and receive from now on."""
+        super().take_port(address, port)
+        self.network.udp.add(self)
+
+    def connect(self, name: bytes) -> None:
+        """connect(2): fix the peer; AF_UNSPEC dissolves it."""
+        if names.family_of(name) == AF_UNSPEC:
+            self._dissolve()
+            return
+        address, port = self.remote_name(name)
+        self._check_destination(address)
+        path = self.network.stack.route(address, self._bound_address(), self.ifindex)
+        if self.local is None:
+            self.take_port(path.source, 0)
+        elif names.is_any(self.local[0]):
+            self.local = path.source, self.local[1]
+        self.network.udp.remove(self)
+        self.remote = address, port
+        self.network.udp.add(self)
+
+    def _dissolve(self) -> None:
+        if self.remote is None:
+            return
+        self.network.udp.remove(self)
+        self.remote = None
+        binding = self.binding
+        if binding is not None:
+            bound = binding.address if binding.address is not None else self.any_address
+            self.local = bound, binding.port
+        self.network.udp.add(self)
+
+    def _bound_address(self) -> bytes | None:
+        if self.local is None or names.is_any(self.local[0]):
+            return None
+        return None if names.is_multicast(self.local[0]) else self.local[0]
+
+    def _check_destination(self, address: bytes) -> None:
+        if self.network.stack.is_broadcast(address) and not self.kept.get(
+            (SOL_SOCKET, abi.SO_BROADCAST)
+        ):
+            raise PosixError(EACCES)
+
+    # Sending --------------------------------------------------------------------------------
+
+    def send(
+        self, extents: Extents, flags: int, name: bytes, control: Sequence[ControlMessage]
+    ) -> int:
+        """sendmsg(2): one datagram."""
+        if flags & abi.MSG_OOB:
+            raise PosixError(EOPNOTSUPP)
+        if self.shut & SHUT_OUT:
+            raise PosixError(EPIPE)
+        address, port = self._destination(name)
+        self.raise_error()
+        size = total(extents)
+        if size + len(self._corked) > MAX_PAYLOAD_BYTES:
+            raise PosixError(EMSGSIZE)
+        data = gather(self.network.memory, extents, size) if size else b""
+        if flags & abi.MSG_MORE or self.kept.get((IPPROTO_UDP, abi.UDP_CORK)):
+            self._corked += data
+            return size
+        data, self._corked = self._corked + data, b""
+        self._transmit(address, port, data, control)
+        return size
+
+    def _destination(self, name: bytes) -> tuple[bytes, int]:
+        if not name:
+            if self.remote is None:
+                raise PosixError(EDESTADDRREQ)
+            return self.remote
+        if names.family_of(name) == AF_UNSPEC and self.family == abi.AF_INET:
+            name = abi.AF_INET.to_bytes(2, "little") + name[2:]
+        elif names.family_of(name) == abi.AF_INET and self.family == abi.AF_INET6:
+            address, port, _ = names.decode(name, abi.AF_INET)
+            return address, port
+        address, port = self.remote_name(name)
+        if not port:
+            raise PosixError(EINVAL)
+        self._check_destination(address)
+        return address, port
+
+    def _transmit(
+        self, address: bytes, port: int, data: bytes, control: Sequence[ControlMessage]
+    ) -> None:
+        ifindex, source = self._leave_by(address, control)
+        path = self.network.stack.route(address, source, ifindex)
+        if self.local is None:
+            self.take_port(self.any_address, 0)
+        assert self.local is not None
+        segment = self.kept.get((IPPROTO_UDP, abi.UDP_SEGMENT), 0)
+        for level, kind, body in control:
+            if (level, kind) == (IPPROTO_UDP, abi.UDP_SEGMENT) and len(body) >= 2:
+                segment = int.from_bytes(body[:2], "little")
+        step = segment or len(data) or 1
+        for start in range(0, len(data) or 1, step):
+            payload = Datagram(self.local[1], port, data[start : start + step])
+            self._launch(Packet(IPPROTO_UDP, path.source, address, payload, ifindex=ifindex), path)
+
+    def _launch(self, packet: Packet, path: object) -> None:
+        packet.ttl, packet.tos = self._ttl_for(packet.dst), self.service_class
+        discover = self.kept.get((abi.IPPROTO_IP, abi.IP_MTU_DISCOVER), 1)
+        packet.dont_fragment = discover in (2, 3)
+        self.network.stack.output(packet, path)  # type: ignore[arg-type]
+
+    def _ttl_for(self, address: bytes) -> int:
+        if not names.is_multicast(address):
+            return self.hops
+        if len(address) == 4:
+            return self.kept.get((abi.IPPROTO_IP, abi.IP_MULTICAST_TTL), 1)
+        return max(self.kept.get((abi.IPPROTO_IPV6, abi.IPV6_MULTICAST_HOPS), 1), 1)
+
+    def _leave_by(
+        self, address: bytes, control: Sequence[ControlMessage]
+    ) -> tuple[int, bytes | None]:
+        """(interface, source address) as bound, or as IP_PKTINFO says."""
+        ifindex, source = self.ifindex, self._bound_address()
+        if names.is_multicast(address):
+            ifindex = ifindex or self.network.multicast_interface(self, address)
+        for level, kind, body in control:
+            if (level, kind) == (abi.IPPROTO_IP, abi.IP_PKTINFO) and len(body) >= 12:
+                ifindex = int.from_bytes(body[:4], "little") or ifindex
+                source = body[4:8] if any(body[4:8]) else source
+            elif (level, kind) == (abi.IPPROTO_IPV6, abi.IPV6_PKTINFO) and len(body) >= 20:
+                ifindex = int.from_bytes(body[16:20], "little") or ifindex
+                source = body[:16] if any(body[:16]) else source
+        if source is not None and len(source) != len(address):
+            source = None
+        return ifindex, source
+
+    # Receiving ------------------------------------------------------------------------------
+
+    def deliver(self, packet: Packet, data: bytes | memoryview, source_port: int) -> None:
+        """A datagram for this socket has come."""
+        charge = len(data) + OVERHEAD_BYTES
+        if self.shut & SHUT_IN or self._charged + charge > self.receive_limit_bytes:
+            self.drops += 1
+            self.network.udp.counters["RcvbufErrors"] += 1
+            return
+        self._charged += charge
+        self._queue.append((packet, data, source_port))
+        self.tell(IN)
+
+    def receive(self, extents: Extents, flags: int) -> Received:
+        """recvmsg(2): one datagram; what has no room is lost."""
+        if flags & abi.MSG_ERRQUEUE:
+            raise PosixError(EAGAIN)
+        if flags & abi.MSG_OOB:
+            raise PosixError(EOPNOTSUPP)
+        self.raise_error()
+        if not self._queue:
+            if self.shut & SHUT_IN:
+                return Received(0)
+            raise PosixError(EAGAIN)
+        packet, data, source_port = self._queue[0]
+        if not flags & abi.MSG_PEEK:
+            self._queue.popleft()
+            self._charged -= len(data) + OVERHEAD_BYTES
+            if not self._queue:
+                self.refresh()
+        count = scatter(self.network.memory, extents, data)
+        size, shown = len(data), 0
+        if count < size:
+            shown |= abi.MSG_TRUNC
+        extras = options_ip.received_extras(self, packet) if self.kept else ()
+        name = self.shown(packet.src, source_port)
+        return Received(size if flags & abi.MSG_TRUNC else count, name, extras, shown)
+
+    def fail(self, error: int, hard: bool) -> None:
+        """ICMP told of something that was sent: a connected socket learns of it (udp(7))."""
+        if self.remote is not None and (hard or self._wants_errors):
+            self.error = error
+            self.tell(POLLERR)
+
+    @property
+    def _wants_errors(self) -> bool:
+        return bool(self.kept.get((abi.IPPROTO_IP, abi.IP_RECVERR)))
+
+    # The rest -------------------------------------------------------------------------------
+
+    def shutdown(self, how: int) -> None:
+        """shutdown(2)."""
+        if self.remote is None:
+            raise PosixError(ENOTCONN)
+        self.shut |= how
+        self.tell(self.ready())
+
+    def amounts(self) -> Amounts:
+        """The next datagram's size."""
+        return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Charged bytes that wait to be received (/proc/net/udp)."""
+        return self._charged
+
+    def get_own(self, level: int, option: int, given: bytes) -> bytes:
+        """IPPROTO_UDP."""
+        if level != IPPROTO_UDP or option not in (abi.UDP_CORK, abi.UDP_SEGMENT, abi.UDP_GRO):
+            raise PosixError(ENOPROTOOPT)
+        return options.packed(self.kept.get((level, option), 0))
+
+    def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
+        """IPPROTO_UDP; UDP_GRO is refused, as datagrams are never merged."""
+        if level != IPPROTO_UDP or option not in (abi.UDP_CORK, abi.UDP_SEGMENT):
+            raise PosixError(ENOPROTOOPT)
+        number = options.integer(value)
+        if option == abi.UDP_SEGMENT and not 0 <= number <= 0xFFFF:
+            raise PosixError(EINVAL)
+        self.kept[level, option] = number
+        if option == abi.UDP_CORK and not number and self._corked and self.remote is not None:
+            data, self._corked = self._corked, b""
+            self._transmit(*self.remote, data, ())
+
+    def close(self, wait: bool) -> bool:
+        """Nothing lingers."""
+        self.closed = True
+        self.network.udp.remove(self)
+        self.release_port()
+        self.leave_groups()
+        self._queue.clear()
+        return False

@@ -1,0 +1,261 @@
+"""Raw sockets (raw(7)) and ping sockets (icmp(7)): datagrams of IP itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from errno import EACCES, EAGAIN, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.net.api import Amounts, Received
+from services.net.proto.checksum import checksum
+from services.net.proto.packet import Packet, Raw
+from services.net.socket import abi, names, options_ip
+from services.net.socket.abi import (
+    AF_INET,
+    AF_UNSPEC,
+    IN,
+    IPPROTO_ICMP,
+    IPPROTO_ICMPV6,
+    OUT,
+    POLLERR,
+    SHUT_IN,
+    SOL_SOCKET,
+)
+from services.net.socket.base import gather, scatter, total
+from services.net.socket.inet import InetSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.net.api import ControlMessage, Extents
+    from services.net.socket.network import Network
+    from services.net.socket.ports import Ports
+
+OVERHEAD_BYTES = 768
+MAX_BYTES = 65_535
+ICMP_ECHO, ICMP_ECHO_REPLY, ICMPV6_ECHO, ICMPV6_ECHO_REPLY = 8, 0, 128, 129
+ICMP_HEADER_BYTES = 8
+
+
+class RawSocket(InetSocket):
+    """SOCK_RAW: gets every datagram of its protocol, IPv4's with the IP header."""
+
+    __slots__ = ("_charged", "_filter", "_queue")
+
+    def __init__(
+        self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
+    ) -> None:
+        super().__init__(network, family, type_, protocol, inode, uid)
+        self._queue: deque[tuple[Packet, bytes, int]] = deque()
+        self._charged = 0
+        self._filter = 0
+        """ICMP_FILTER, ICMPV6_FILTER: types that are not wanted, as bits."""
+        network.raws.append(self)
+
+    def ready(self) -> int:
+        """POLL bits."""
+        shut = self.shut & SHUT_IN
+        return OUT | (IN if self._queue or shut else 0) | (POLLERR if self.error else 0)
+
+    # Names ----------------------------------------------------------------------------------
+
+    def bind(self, name: bytes, privileged: bool) -> None:
+        """bind(2): an address only."""
+        address, _ = self.local_name(name)
+        self.local = address, self.protocol
+
+    def connect(self, name: bytes) -> None:
+        """connect(2)."""
+        if names.family_of(name) == AF_UNSPEC:
+            self.remote = None
+            return
+        address, _ = self.remote_name(name)
+        path = self.network.stack.route(address, self._source(), self.ifindex)
+        self.remote = address, 0
+        if self.local is None:
+            self.local = path.source, self.protocol
+
+    def _source(self) -> bytes | None:
+        return self.local[0] if self.local and any(self.local[0]) else None
+
+    # Sending --------------------------------------------------------------------------------
+
+    def send(
+        self, extents: Extents, flags: int, name: bytes, control: Sequence[ControlMessage]
+    ) -> int:
+        """sendmsg(2)."""
+        if flags & abi.MSG_OOB:
+            raise PosixError(EOPNOTSUPP)
+        size = total(extents)
+        if size > MAX_BYTES:
+            raise PosixError(EMSGSIZE)
+        if name:
+            address = self.remote_name(name)[0]
+        elif self.remote is not None:
+            address = self.remote[0]
+        else:
+            raise PosixError(EDESTADDRREQ)
+        if self.network.stack.is_broadcast(address) and not self.kept.get(
+            (SOL_SOCKET, abi.SO_BROADCAST)
+        ):
+            raise PosixError(EACCES)
+        path = self.network.stack.route(address, self._source(), self.ifindex)
+        data = self._prepare(gather(self.network.memory, extents, size), path.source, address)
+        packet = Packet(self.protocol, path.source, address, Raw(data), self.hops)
+        packet.tos = self.service_class
+        self.network.stack.output(packet, path)
+        return size
+
+    def _prepare(self, data: bytes, source: bytes, target: bytes) -> bytes:
+        """ICMPv6's checksum is the kernel's business (RFC 3542, 3.1)."""
+        if self.protocol != IPPROTO_ICMPV6 or len(data) < 4:
+            return data
+        pseudo = source + target + len(data).to_bytes(4, "big") + bytes((0, 0, 0, IPPROTO_ICMPV6))
+        bare = data[:2] + bytes(2) + data[4:]
+        return data[:2] + checksum(pseudo + bare).to_bytes(2, "big") + data[4:]
+
+    # Receiving ------------------------------------------------------------------------------
+
+    def wants(self, packet: Packet, data: bytes) -> bool:
+        """Whether a datagram is for this socket; `data` has no IP header."""
+        if packet.proto != self.protocol or (len(packet.dst) == 4) != (self.family == AF_INET):
+            return False
+        if self.local is not None and any(self.local[0]) and self.local[0] != packet.dst:
+            return False
+        if self.remote is not None and self.remote[0] != packet.src:
+            return False
+        if self.ifindex and self.ifindex != packet.ifindex:
+            return False
+        if not self._filter or not data or (self.family == AF_INET and data[0] > 31):
+            return True
+        return not self._filter >> data[0] & 1
+
+    def offer(self, packet: Packet, header: bytes, data: bytes) -> None:
+        """A datagram has come; take it if it is wanted."""
+        if self.wants(packet, data):
+            self.queue(packet, header + data if self.family == AF_INET else data, 0)
+
+    def queue(self, packet: Packet, data: bytes, port: int) -> None:
+        """Keep it until it is received, if there is room."""
+        if self._charged + len(data) + OVERHEAD_BYTES > self.receive_limit_bytes:
+            return
+        self._charged += len(data) + OVERHEAD_BYTES
+        self._queue.append((packet, data, port))
+        self.tell(IN)
+
+    def receive(self, extents: Extents, flags: int) -> Received:
+        """recvmsg(2)."""
+        if flags & abi.MSG_ERRQUEUE:
+            raise PosixError(EAGAIN)
+        self.raise_error()
+        if not self._queue:
+            if self.shut & SHUT_IN:
+                return Received(0)
+            raise PosixError(EAGAIN)
+        packet, data, port = self._queue[0]
+        if not flags & abi.MSG_PEEK:
+            self._queue.popleft()
+            self._charged -= len(data) + OVERHEAD_BYTES
+            self.refresh()
+        count = scatter(self.network.memory, extents, data)
+        shown = abi.MSG_TRUNC if count < len(data) else 0
+        extras = options_ip.received_extras(self, packet) if self.kept else ()
+        name = self.shown(packet.src, port)
+        return Received(len(data) if flags & abi.MSG_TRUNC else count, name, extras, shown)
+
+    # The rest -------------------------------------------------------------------------------
+
+    def shutdown(self, how: int) -> None:
+        """shutdown(2)."""
+        if self.remote is None:
+            raise PosixError(ENOTCONN)
+        self.shut |= how
+        self.tell(self.ready())
+
+    def amounts(self) -> Amounts:
+        """The next datagram's size."""
+        return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
+
+    def _filter_bytes(self, level: int, option: int) -> int:
+        """The size of this socket's ICMP filter; ENOPROTOOPT where it is asked for another."""
+        sizes = {IPPROTO_ICMP: 4, IPPROTO_ICMPV6: 32}
+        if level != self.protocol or level not in sizes or option != abi.ICMP_FILTER:
+            raise PosixError(ENOPROTOOPT)
+        return sizes[level]
+
+    def get_own(self, level: int, option: int, given: bytes) -> bytes:
+        """ICMP_FILTER, ICMPV6_FILTER."""
+        return self._filter.to_bytes(self._filter_bytes(level, option), "little")
+
+    def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
+        """ICMP_FILTER, ICMPV6_FILTER: bits of types that are not wanted (raw(7), RFC 3542)."""
+        size = self._filter_bytes(level, option)
+        if len(value) < size:
+            raise PosixError(EINVAL)
+        self._filter = int.from_bytes(value[:size], "little")
+
+    def close(self, wait: bool) -> bool:
+        """Nothing lingers."""
+        self.closed = True
+        self.network.raws.remove(self)
+        self.leave_groups()
+        self._queue.clear()
+        return False
+
+
+class PingSocket(RawSocket):
+    """SOCK_DGRAM of ICMP: echo requests with an identifier that is the socket's port."""
+
+    __slots__ = ()
+
+    def ports(self) -> Ports:
+        """Identifiers."""
+        return self.network.ping_ports
+
+    def bind(self, name: bytes, privileged: bool) -> None:
+        """bind(2): the port is the identifier."""
+        if self.binding is not None:
+            raise PosixError(EINVAL)
+        address, port = self.local_name(name)
+        self.take_port(address, port)
+
+    def connect(self, name: bytes) -> None:
+        """connect(2)."""
+        super().connect(name)
+        self._identify()
+
+    def _identify(self) -> int:
+        if self.binding is None:
+            address = self.local[0] if self.local else self.any_address
+            self.take_port(address, 0)
+        assert self.binding is not None
+        return self.binding.port
+
+    def _prepare(self, data: bytes, source: bytes, target: bytes) -> bytes:
+        """Only echo requests; identifier and checksum are filled in."""
+        echo = ICMP_ECHO if self.family == AF_INET else ICMPV6_ECHO
+        if len(data) < ICMP_HEADER_BYTES or data[0] != echo or data[1]:
+            raise PosixError(EINVAL)
+        data = data[:2] + bytes(2) + self._identify().to_bytes(2, "big") + data[6:]
+        if self.family != AF_INET:
+            return super()._prepare(data, source, target)
+        return data[:2] + checksum(data).to_bytes(2, "big") + data[4:]
+
+    def offer(self, packet: Packet, header: bytes, data: bytes) -> None:
+        """Echo replies with this socket's identifier."""
+        reply = ICMP_ECHO_REPLY if self.family == AF_INET else ICMPV6_ECHO_REPLY
+        if (
+            self.binding is not None
+            and len(data) >= ICMP_HEADER_BYTES
+            and data[0] == reply
+            and packet.proto == self.protocol
+            and (len(packet.dst) == 4) == (self.family == AF_INET)
+            and int.from_bytes(data[4:6], "big") == self.binding.port
+        ):
+            self.queue(packet, data, 0)
+
+    def close(self, wait: bool) -> bool:
+        """Give the identifier back too."""
+        self.release_port()
+        return super().close(wait)

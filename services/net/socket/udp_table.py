@@ -1,0 +1,139 @@
+"""Which UDP socket a datagram is for (RFC 1122, 4.1.3.5; RFC 4113 for the counters)."""
+
+from __future__ import annotations
+
+from errno import (
+    ECONNREFUSED,
+    EHOSTUNREACH,
+    EMSGSIZE,
+    ENETUNREACH,
+    ENOPROTOOPT,
+    EOPNOTSUPP,
+)
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from services.net.socket.names import is_multicast
+
+if TYPE_CHECKING:
+    from services.net.proto.packet import Packet
+    from services.net.socket.network import Network
+    from services.net.socket.datagram import UdpSocket
+
+COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams", "RcvbufErrors", "SndbufErrors",
+            "InCsumErrors", "IgnoredMulti", "MemErrors")  # fmt: skip
+NO_MATCH = -1
+
+
+class UdpTable:
+    """Bound sockets by port."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._by_port: dict[int, list[UdpSocket]] = {}
+        self.counters = dict.fromkeys(COUNTERS, 0)
+
+    def add(self, socket: UdpSocket) -> None:
+        """It has a port now."""
+        assert socket.local is not None
+        self._by_port.setdefault(socket.local[1], []).append(socket)
+
+    def remove(self, socket: UdpSocket) -> None:
+        """It has none any more."""
+        if socket.local is None:
+            return
+        sockets = self._by_port.get(socket.local[1])
+        if sockets and socket in sockets:
+            sockets.remove(socket)
+            if not sockets:
+                del self._by_port[socket.local[1]]
+
+    @staticmethod
+    def _score(socket: UdpSocket, packet: Packet, source_port: int) -> int:
+        """How specifically a socket asks for this datagram; NO_MATCH: it does not."""
+        score, binding, local = 0, socket.binding, socket.local
+        if binding is None or local is None:
+            return NO_MATCH
+        if not binding.versions & (1 if len(packet.dst) == 4 else 2):
+            return NO_MATCH
+        if any(local[0]):
+            if local[0] != packet.dst:
+                return NO_MATCH
+            score += 4
+        if socket.remote is not None:
+            if socket.remote != (packet.src, source_port):
+                return NO_MATCH
+            score += 8
+        if socket.ifindex:
+            if socket.ifindex != packet.ifindex:
+                return NO_MATCH
+            score += 2
+        return score + (len(packet.dst) == 16 or binding.versions == 1)
+
+    def input(self, packet: Packet) -> None:
+        """Deliver a datagram, or say that nobody is there."""
+        payload: Any = packet.payload
+        source_port, port, data = payload.source_port, payload.target_port, payload.payload
+        sockets = self._by_port.get(port, ())
+        if is_multicast(packet.dst) or self._network.stack.is_broadcast(packet.dst):
+            self._spread(sockets, packet, source_port, data)
+            return
+        best: UdpSocket | None = None
+        best_score, ties = NO_MATCH, list[UdpSocket]()
+        for socket in sockets:
+            score = self._score(socket, packet, source_port)
+            if score > best_score:
+                best, best_score, ties = socket, score, [socket]
+            elif score == best_score and score != NO_MATCH:
+                ties.append(socket)
+        if best is None:
+            self.counters["NoPorts"] += 1
+            self._network.stack.unreachable(packet)
+            return
+        if len(ties) > 1:  # SO_REUSEPORT: one flow, one socket; else the youngest, as Linux
+            shared = best.binding is not None and best.binding.reuse_port
+            flow = crc32(packet.src, source_port)
+            best = ties[flow % len(ties)] if shared else ties[-1]
+        self.counters["InDatagrams"] += 1
+        best.deliver(packet, data, source_port)
+
+    def _spread(self, sockets: Any, packet: Packet, source_port: int, data: Any) -> None:
+        for socket in list(sockets):
+            if self._score(socket, packet, source_port) != NO_MATCH and (
+                not is_multicast(packet.dst) or self._joined(socket, packet)
+            ):
+                self.counters["InDatagrams"] += 1
+                socket.deliver(packet, data, source_port)
+
+    @staticmethod
+    def _joined(socket: UdpSocket, packet: Packet) -> bool:
+        """IP_MULTICAST_ALL, or a member of the group itself."""
+        if socket.groups:
+            return any(group == packet.dst for group, _ in socket.groups)
+        return len(packet.dst) == 4
+
+    def failed(self, error: Any) -> None:
+        """ICMP told of a datagram of ours (`IcmpError`)."""
+        transport = bytes(error.transport[:4])
+        if len(transport) < 4:
+            return
+        port, remote_port = transport[0] << 8 | transport[1], transport[2] << 8 | transport[3]
+        for socket in list(self._by_port.get(port, ())):
+            if socket.remote == (error.dst, remote_port):
+                socket.fail(*error_of(error))
+
+    def sockets(self) -> list[UdpSocket]:
+        """All bound sockets, for /proc/net/udp."""
+        return [socket for sockets in self._by_port.values() for socket in sockets]
+
+
+def error_of(error: Any) -> tuple[int, bool]:
+    """(errno, whether it is a hard error) of an ICMP error (RFC 1122, 3.2.2)."""
+    if error.family == 4:
+        if error.type == 3:
+            codes = {0: ENETUNREACH, 1: EHOSTUNREACH, 2: ENOPROTOOPT, 3: ECONNREFUSED, 4: EMSGSIZE, 5: EOPNOTSUPP}
+            return codes.get(error.code, EHOSTUNREACH), error.code in (2, 3, 4)
+        return EHOSTUNREACH, False
+    if error.type == 1:
+        return (ECONNREFUSED if error.code == 4 else EHOSTUNREACH), error.code in (1, 4)
+    return (EMSGSIZE if error.type == 2 else EHOSTUNREACH), error.type == 4
