@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bus.core import Bus, Handler
     from services.drivers.nic.api import Wires
     from services.drivers.ram.api import Ram
+    from services.net.api import Board
 
 
 class Programs(Protocol):
@@ -59,6 +60,7 @@ class Machine:
     ram: Ram | None = None
     core: Any = None
     wires: Wires | None = None
+    board: Board | None = None
     """The lines between the network card and its user."""
     pauses: PauseWatch = attrs.field(factory=PauseWatch)
     services: dict[str, Service] = attrs.field(factory=dict)
@@ -175,6 +177,20 @@ def build_fs(machine: Machine) -> Service:
     return FsService(machine.memory, vm, hosttree, clock, root_mount(config), boot_mounts(config))
 
 
+def build_net(machine: Machine) -> Service:
+    """The network; `machine.board` is where its sockets' readiness is seen."""
+    from services.net.api import Board
+    from services.net.service import NetService
+
+    bus = machine.bus
+    machine.board = Board()
+    assert machine.wires is not None, "nic is built first"
+    vm, clock, entropy, nic = (bus.port("net", name) for name in ("vm", "clock", "entropy", "nic"))
+    return NetService(
+        machine.memory, machine.board, machine.wires, vm=vm, clock=clock, entropy=entropy, nic=nic
+    )
+
+
 def build_proc(machine: Machine) -> Service:
     """Processes, and with them the gate between programs and the kernel.
 
@@ -186,7 +202,12 @@ def build_proc(machine: Machine) -> Service:
     return cast(
         "Service",
         proc.ProcService(
-            machine.bus, machine.memory, machine.core, machine.admission, machine.config
+            machine.bus,
+            machine.memory,
+            machine.core,
+            machine.admission,
+            machine.config,
+            machine.board,
         ),
     )
 
@@ -201,5 +222,6 @@ BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "nic": build_nic,
     "vm": build_vm,
     "fs": build_fs,
+    "net": build_net,
     "proc": build_proc,
 }

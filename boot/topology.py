@@ -134,9 +134,12 @@ EMBEDDED = Topology(
             "fs", 2, frozenset({"vm", "hosttree", "clock"}), owns="the tree, files, the page cache"
         ),
         ServiceSpec(
+            "net", 2, frozenset({"vm", "clock", "entropy", "nic"}), owns="sockets, TCP, UDP, IP"
+        ),
+        ServiceSpec(
             "proc",
             4,
-            frozenset({"vm", "fs", "clock", "entropy", "console", "cpu"}),
+            frozenset({"vm", "fs", "net", "clock", "entropy", "console", "cpu"}),
             owns="processes, threads, system calls, signals",
         ),
     )

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 Extents = list[tuple[int, int]]
 ControlMessage = tuple[int, int, bytes]
 
+FAMILIES = (2, 10)
+"""The address families that `Open` takes: AF_INET, AF_INET6."""
 BOARD_SLOTS = 1 << 16
 """How many sockets there can be at once."""
 BOARD_BYTES = 4 * BOARD_SLOTS
@@ -306,8 +308,8 @@ class Report(Request[bytes]):
 
 
 REPORTS = (
-    "arp", "dev", "if_inet6", "ipv6_route", "netlink", "netstat", "packet", "raw", "raw6", "route",
-    "snmp", "snmp6", "sockstat", "sockstat6", "tcp", "tcp6", "udp", "udp6",
+    "arp", "dev", "if_inet6", "ipv6_route", "raw", "raw6", "route", "snmp", "sockstat", "tcp",
+    "tcp6", "udp", "udp6",
 )  # fmt: skip
 """What `Report` knows."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bus.core import Bus
     from services.drivers.cpu.api import Core
     from services.drivers.ram.api import Ram
+    from services.net.api import Board
     from services.proc.files.socket import Create
     from services.proc.signals.core import SigInfo
     from services.proc.table import Call
@@ -31,13 +32,20 @@ PID_MAX = 4_194_304
 class Kernel:
     """See the module's docstring."""
 
-    def __init__(self, bus: Bus, ram: Ram, core: Core, admission: Admission) -> None:
+    def __init__(
+        self, bus: Bus, ram: Ram, core: Core, admission: Admission, board: Board
+    ) -> None:
         self.bus = bus
         self.ram = ram
         self.core = core
         self.admission = admission
         self.vm = bus.port("proc", "vm")
         self.fs = bus.port("proc", "fs")
+        self.net = bus.port("proc", "net")
+        self.board = board
+        """Readiness of net's sockets."""
+        self.net_queues: dict[int, WaitQueue] = {}
+        """Who waits for them, by slot on the board."""
         self.clock = bus.port("proc", "clock")
         self.entropy = bus.port("proc", "entropy")
         self.console = bus.port("proc", "console")

@@ -16,10 +16,12 @@ import trio
 from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
+from services.net.api import Board
 from services.proc import lifecycle, table
 from services.proc.abi import S_IFDIR, S_IFMT, S_IFREG, SIGKILL
 from services.proc.api import ListProcesses, ProcessInfo, Signal
 from services.proc.descriptors import DescriptorTable, OpenFile
+from services.proc.files import inet
 from services.proc.image import load
 from services.proc.kernel import Kernel
 from services.proc.procfs import ProcFs
@@ -48,9 +50,16 @@ class ProcService:
     """Processes, and the gate between programs and the kernel."""
 
     def __init__(
-        self, bus: Bus, ram: Ram, core: Core, admission: Admission, config: Any = None
+        self,
+        bus: Bus,
+        ram: Ram,
+        core: Core,
+        admission: Admission,
+        config: Any = None,
+        board: Board | None = None,
     ) -> None:
-        self.kernel = Kernel(bus, ram, core, admission)
+        self.kernel = Kernel(bus, ram, core, admission, board or Board())
+        inet.plug_in(self.kernel)
         self.kernel.log = lambda text: self._tell(text + "\n")
         self.config = config
         self.tracer: Tracer | None = None

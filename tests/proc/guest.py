@@ -21,6 +21,7 @@ from services.drivers.clock.service import ClockService
 from services.drivers.hosttree.service import HostTreeService
 from services.drivers.ram.api import Ram
 from services.fs.api import RootNode
+from services.net.api import Board
 from services.fs.service import FsService
 from services.proc import table
 from services.proc.descriptors import DescriptorTable, drop
@@ -132,9 +133,9 @@ class GuestMachine:
 
     def __init__(self) -> None:
         self.ram = Ram(RAM_BYTES)
-        ranks = {"fs": 2, "proc": 3, "vm": 1, **dict.fromkeys(DRIVERS[:4], 0)}
+        ranks = {"fs": 2, "net": 2, "proc": 3, "vm": 1, **dict.fromkeys(DRIVERS[:4], 0)}
         fs_peers = frozenset(("vm", "hosttree", "clock"))
-        self.bus = Bus(ranks, {"fs": fs_peers, "proc": frozenset(("fs", *DRIVERS))})
+        self.bus = Bus(ranks, {"fs": fs_peers, "proc": frozenset(("fs", "net", *DRIVERS))})
         clock = ClockService(
             realtime_ns=virtual_ns, monotonic_ns=virtual_ns, boottime_ns=virtual_ns
         )
@@ -146,7 +147,7 @@ class GuestMachine:
         self.bus.serve("hosttree", HostTreeService(self.ram).handlers)
         self.bus.serve("fs", self.fs.handlers)
         core: Any = SimpleNamespace(forget=lambda context: None)
-        self.kernel = Kernel(self.bus, self.ram, core, Admission(1 << 30))
+        self.kernel = Kernel(self.bus, self.ram, core, Admission(1 << 30), Board())
         self.calls = {row.name: row for row in table.build() if row is not None}
         self.root = 0
 

@@ -184,6 +184,11 @@ class RawSocket(InetSocket):
             raise PosixError(ENOPROTOOPT)
         return sizes[level]
 
+    @property
+    def queued_bytes(self) -> int:
+        """Charged bytes that wait to be received (/proc/net/raw)."""
+        return self._charged
+
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
         """ICMP_FILTER, ICMPV6_FILTER."""
         return self._filter.to_bytes(self._filter_bytes(level, option), "little")

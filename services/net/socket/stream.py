@@ -512,7 +512,7 @@ class TcpSocket(InetSocket):
                 connection.abort()
             else:
                 connection.close()
-                lingering = wait and connection.state in CLOSING
+                lingering = wait and self.linger_ns > 0 and connection.state in CLOSING
                 if not lingering:
                     connection.on_change = _nothing
         self.release_port()

@@ -132,11 +132,11 @@ class Socket(OpenFile):
         """socketpair(2): connect two new sockets of this family."""
         raise PosixError(EOPNOTSUPP)
 
-    def name(self) -> bytes:
+    async def name(self) -> bytes:
         """getsockname(2)."""
         raise PosixError(EOPNOTSUPP)
 
-    def peer_name(self) -> bytes:
+    async def peer_name(self) -> bytes:
         """getpeername(2); ENOTCONN."""
         raise PosixError(EOPNOTSUPP)
 

@@ -100,11 +100,11 @@ class UnixSocket(Socket):
         assert isinstance(other, UnixSocket)
         self.peer, other.peer = other, self
 
-    def name(self) -> bytes:
+    async def name(self) -> bytes:
         """A pair has no names."""
         return NO_NAME
 
-    def peer_name(self) -> bytes:
+    async def peer_name(self) -> bytes:
         """ENOTCONN."""
         if self.peer is None:
             raise PosixError(ENOTCONN)

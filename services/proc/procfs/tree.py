@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.proc.procfs import cpuinfo, links, maps, mounts, process, system
+from services.proc.procfs import cpuinfo, links, maps, mounts, net, process, system
 from services.proc.procfs.entry import Folder, Link, Magic, Text
 from services.proc.procfs.sysctl import SYS
 
@@ -33,12 +33,7 @@ def magic(name: bytes, target: Callable[[Spot], Target]) -> Magic:
     return Magic(name=name, mode=0o777, target=target, text=links.text)
 
 
-def network(name: bytes) -> Folder:
-    """net/: empty until the network's room adds to it."""
-    return Folder(name=name, mode=0o555, entries=[])
-
-
-NET = network(b"net")
+NET = Folder(name=b"net", mode=0o555, entries=list(net.ENTRIES))
 FD_LINK = Magic(mode=0o700, target=links.descriptor, text=links.text, bits=links.descriptor_bits)
 FD_INFO = Text(mode=0o444, read=process.fdinfo)
 

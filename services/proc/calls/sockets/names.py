@@ -47,12 +47,12 @@ async def name_out(t: Thread, name: bytes, where: int, length_at: int) -> None:
 @syscall(51, "getsockname")
 async def sys_getsockname(t: Thread, fd: int, where: int, length_at: int) -> int:
     """getsockname(2)."""
-    await name_out(t, socket_at(t, fd).name(), where, length_at)
+    await name_out(t, await socket_at(t, fd).name(), where, length_at)
     return 0
 
 
 @syscall(52, "getpeername")
 async def sys_getpeername(t: Thread, fd: int, where: int, length_at: int) -> int:
     """getpeername(2)."""
-    await name_out(t, socket_at(t, fd).peer_name(), where, length_at)
+    await name_out(t, await socket_at(t, fd).peer_name(), where, length_at)
     return 0

@@ -1,0 +1,25 @@
+"""/proc/net (proc(5)): net makes the texts, but for UNIX sockets, which are proc's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.net.api import REPORTS, Report
+from services.proc.procfs.entry import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.proc.procfs.entry import Entry, Spot
+
+
+def _report(name: str) -> Callable[[Spot], Awaitable[bytes]]:
+    async def read(spot: Spot) -> bytes:
+        return await spot.kernel.net.call(Report(name))
+
+    return read
+
+
+ENTRIES: tuple[Entry, ...] = tuple(
+    Text(name=name.encode(), mode=0o444, read=_report(name)) for name in REPORTS
+)
