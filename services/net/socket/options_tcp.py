@@ -10,7 +10,7 @@ from bus.errors import PosixError
 from services.net.socket import abi
 from services.net.socket.abi import IPPROTO_TCP, NS_PER_S
 from services.net.socket.options import integer, packed
-from services.net.tcp.connection import State
+from services.net.tcp.state import State
 
 if TYPE_CHECKING:
     from services.net.socket.stream import TcpSocket
@@ -27,38 +27,50 @@ MAX_KEEP_S, MAX_KEEP_COUNT = 32767, 127
 KEPT = frozenset((abi.TCP_WINDOW_CLAMP, abi.TCP_THIN_LINEAR_TIMEOUTS, abi.TCP_TIMESTAMP))
 DEFAULT_MSS = 536
 MAX_SEGMENT = 32767
-_INFO = struct.Struct("<8B24I4Q6I4Q2I6Q")
-"""struct tcp_info up to tcpi_reord_seen's neighbours; what is not known is 0."""
+WORDS = (
+    "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
+    "last_data_sent", "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh",
+    "rtt", "rttvar", "snd_ssthresh", "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space",
+    "total_retrans",
+)  # fmt: skip
+LONGS = (
+    "pacing_rate", "max_pacing_rate", "bytes_acked", "bytes_received", "segs_out", "segs_in",
+    "notsent_bytes", "min_rtt", "data_segs_in", "data_segs_out", "delivery_rate", "busy_time",
+    "rwnd_limited", "sndbuf_limited", "delivered", "delivered_ce", "bytes_sent", "bytes_retrans",
+    "dsack_dups", "reord_seen", "rcv_ooopack", "snd_wnd",
+)  # fmt: skip
+_INFO = struct.Struct("<8B24I4Q6I4Q2I2Q4I")
+"""struct tcp_info (linux/tcp.h) to snd_wnd; what is not counted is 0."""
 
 
 def get(socket: TcpSocket, level: int, option: int) -> bytes:
     """getsockopt(2) at IPPROTO_TCP; ENOPROTOOPT."""
     if level != IPPROTO_TCP:
         raise PosixError(ENOPROTOOPT)
-    settings, connection = socket.settings, socket.connection
+    connection, setting = socket.connection, socket.setting
     if option in SWITCHES:
-        return packed(int(getattr(settings, SWITCHES[option])))
+        return packed(int(setting(SWITCHES[option])))
     if option in SECONDS:
-        return packed(getattr(settings, SECONDS[option]) // NS_PER_S)
+        return packed(setting(SECONDS[option]) // NS_PER_S)
     if option in COUNTS:
-        return packed(getattr(settings, COUNTS[option]))
+        return packed(setting(COUNTS[option]))
     if option == abi.TCP_MAXSEG:
         if connection is not None and connection.state is not State.CLOSE:
             return packed(connection.mss)
-        return packed(settings.max_segment or DEFAULT_MSS)
+        return packed(setting("max_segment") or DEFAULT_MSS)
     if option == abi.TCP_CONGESTION:
-        return settings.congestion.encode().ljust(16, b"\0")
+        return setting("congestion").encode().ljust(16, b"\0")
     if option == abi.TCP_INFO:
         return info(socket)
     if option == abi.TCP_USER_TIMEOUT:
-        return packed(settings.user_timeout_ns // NS_PER_MS)
+        return packed(setting("user_timeout_ns") // NS_PER_MS)
     if option == abi.TCP_LINGER2:
-        linger = settings.linger2_ns
+        linger = setting("linger2_ns")
         return packed(-1 if linger < 0 else linger // NS_PER_S)
     if option == abi.TCP_DEFER_ACCEPT:
-        return packed(settings.defer_accept_ns // NS_PER_S)
+        return packed(setting("defer_accept_ns") // NS_PER_S)
     if option == abi.TCP_NOTSENT_LOWAT:
-        return packed(settings.notsent_low_water_bytes)
+        return packed(setting("notsent_lowat"))
     if option == abi.TCP_FASTOPEN:
         return packed(0)
     if option in KEPT:
@@ -70,27 +82,27 @@ def put(socket: TcpSocket, level: int, option: int, value: bytes, privileged: bo
     """setsockopt(2) at IPPROTO_TCP; ENOPROTOOPT, EINVAL, ENOENT for an unknown algorithm."""
     if level != IPPROTO_TCP:
         raise PosixError(ENOPROTOOPT)
-    settings = socket.settings
+    change = socket.set_setting
     if option == abi.TCP_CONGESTION:
         _congestion(socket, value)
         return
     number = integer(value)
     if option in SWITCHES:
-        setattr(settings, SWITCHES[option], bool(number))
+        change(SWITCHES[option], bool(number))
     elif option in SECONDS:
-        setattr(settings, SECONDS[option], _within(number, 1, MAX_KEEP_S) * NS_PER_S)
+        change(SECONDS[option], _within(number, 1, MAX_KEEP_S) * NS_PER_S)
     elif option in COUNTS:
-        setattr(settings, COUNTS[option], _within(number, 1, MAX_KEEP_COUNT))
+        change(COUNTS[option], _within(number, 1, MAX_KEEP_COUNT))
     elif option == abi.TCP_MAXSEG:
-        settings.max_segment = _within(number, 88, MAX_SEGMENT) if number else 0
+        change("max_segment", _within(number, 88, MAX_SEGMENT) if number else 0)
     elif option == abi.TCP_USER_TIMEOUT:
-        settings.user_timeout_ns = _within(number, 0, 0x7FFF_FFFF) * NS_PER_MS
+        change("user_timeout_ns", _within(number, 0, 0x7FFF_FFFF) * NS_PER_MS)
     elif option == abi.TCP_LINGER2:
-        settings.linger2_ns = -1 if number < 0 else min(number, 60) * NS_PER_S
+        change("linger2_ns", -1 if number < 0 else min(number, 60) * NS_PER_S)
     elif option == abi.TCP_DEFER_ACCEPT:
-        settings.defer_accept_ns = max(number, 0) * NS_PER_S
+        change("defer_accept_ns", max(number, 0) * NS_PER_S)
     elif option == abi.TCP_NOTSENT_LOWAT:
-        settings.notsent_low_water_bytes = number & 0xFFFF_FFFF
+        change("notsent_lowat", number & 0xFFFF_FFFF)
     elif option == abi.TCP_FASTOPEN:
         if number:
             raise PosixError(ENOPROTOOPT)
@@ -98,8 +110,6 @@ def put(socket: TcpSocket, level: int, option: int, value: bytes, privileged: bo
         socket.kept[level, option] = number
     else:
         raise PosixError(ENOPROTOOPT)
-    if socket.connection is not None:
-        socket.connection.settings_changed()
 
 
 def _within(number: int, low: int, high: int) -> int:
@@ -112,9 +122,7 @@ def _congestion(socket: TcpSocket, value: bytes) -> None:
     name = value.split(b"\0", 1)[0].decode("ascii", "replace")
     if name not in CONGESTION_NAMES:
         raise PosixError(ENOENT)
-    socket.settings.congestion = name
-    if socket.connection is not None:
-        socket.connection.settings_changed()
+    socket.set_setting("congestion", name)
 
 
 def info(socket: TcpSocket) -> bytes:
@@ -125,19 +133,11 @@ def info(socket: TcpSocket) -> bytes:
         return struct.pack("<B", state).ljust(_INFO.size, b"\0")
     known = connection.info()
     g = known.get
-    options_bits = (g("timestamps", 0) and 1) | (g("sack", 0) and 2) | (g("scaled", 0) and 4)
-    scales = (g("send_scale", 0) & 15) | (g("receive_scale", 0) & 15) << 4
-    return _INFO.pack(
+    scales = g("snd_wscale", 0) & 15 | (g("rcv_wscale", 0) & 15) << 4
+    heads = (
         connection.state, g("ca_state", 0), g("retransmits", 0) & 255, g("probes", 0) & 255,
-        g("backoff", 0) & 255, options_bits, scales, 0,
-        g("rto_us", 0), g("ato_us", 0), g("send_mss", 0), g("receive_mss", 0),
-        g("unacked", 0), g("sacked", 0), g("lost", 0), g("retransmitted", 0), 0,
-        g("last_data_sent_ms", 0), 0, g("last_data_received_ms", 0), g("last_ack_received_ms", 0),
-        g("pmtu", 0), g("receive_ssthresh", 0), g("rtt_us", 0), g("rttvar_us", 0),
-        g("ssthresh", 0), g("cwnd", 0), g("advertised_mss", 0), g("reordering", 3),
-        g("receive_rtt_us", 0), g("receive_space", 0), g("total_retransmits", 0),
-        0, 0xFFFF_FFFF_FFFF_FFFF, g("bytes_acked", 0), g("bytes_received", 0),
-        g("segments_out", 0), g("segments_in", 0), g("unsent_bytes", 0), g("min_rtt_us", 0),
-        g("data_segments_in", 0), g("data_segments_out", 0),
-        0, 0, 0, 0, 0, 0, g("bytes_sent", 0), g("bytes_retransmitted", 0), 0, 0, 0, 0,
+        g("backoff", 0) & 255, g("options", 0), scales, 0,
     )  # fmt: skip
+    words = [g(name, 0) for name in WORDS]
+    longs = [g(name, 0) for name in LONGS]
+    return _INFO.pack(*heads, *words, *longs)

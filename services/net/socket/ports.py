@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterator
 
 FIRST_EPHEMERAL, LAST_EPHEMERAL = 32768, 60999
 """net.ipv4.ip_local_port_range."""
@@ -88,18 +88,17 @@ class Ports:
             wanted.port = self._free(wanted, busy)
         self._bound.setdefault(wanted.port, []).append(wanted)
 
-    def random_start(self) -> int:
-        """A random ephemeral port."""
-        return FIRST_EPHEMERAL + int.from_bytes(self._random(4), "little") % _RANGE
+    def ephemeral(self) -> Iterator[int]:
+        """All ephemeral ports, from a random one on."""
+        start = int.from_bytes(self._random(4), "little") % _RANGE
+        for step in range(_RANGE):
+            yield FIRST_EPHEMERAL + (start + step) % _RANGE
 
     def _free(self, wanted: Binding, busy: Container[int]) -> int:
-        start = self.random_start() - FIRST_EPHEMERAL
-        for step in range(_RANGE):
-            port = FIRST_EPHEMERAL + (start + step) % _RANGE
+        for port in self.ephemeral():
             if port not in self._bound and port not in busy:
                 return port
-        for step in range(_RANGE):
-            wanted.port = FIRST_EPHEMERAL + (start + step) % _RANGE
+        for wanted.port in self.ephemeral():
             if wanted.port not in busy and not self.conflict(wanted):
                 return wanted.port
         wanted.port = 0

@@ -21,7 +21,9 @@ from errno import (
     EOPNOTSUPP,
     EPIPE,
 )
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from bus.errors import PosixError
 from services.net.api import Amounts, Received
@@ -37,15 +39,14 @@ from services.net.socket.abi import (
     POLLHUP,
     POLLPRI,
     POLLRDHUP,
-    SHUT_BOTH,
     SHUT_IN,
     SHUT_OUT,
     SOL_SOCKET,
 )
 from services.net.socket.base import gather, scatter, total
 from services.net.socket.inet import InetSocket
-from services.net.tcp.connection import State
-from services.net.tcp.settings import Settings
+from services.net.tcp.limits import Settings
+from services.net.tcp.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +61,14 @@ BEGINNING = (State.SYN_SENT, State.SYN_RECV)
 CLOSING = (State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
 MAX_BACKLOG = 4096
 """net.core.somaxconn."""
+SEND_BYTES, RECEIVE_BYTES = 16_384, 131_072
+"""What SO_SNDBUF and SO_RCVBUF say of a fresh socket: tcp_wmem[1], tcp_rmem[1] (tcp(7))."""
 
 
 class TcpSocket(InetSocket):
     """One TCP socket."""
 
-    __slots__ = ("_readable_before", "_was_connected", "connection", "listener", "settings")
+    __slots__ = ("_readable_before", "_told_connected", "connection", "listener", "settings")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
@@ -75,10 +78,9 @@ class TcpSocket(InetSocket):
         self.listener: Listener | None = None
         self.settings = Settings()
         """What the next connection or listener starts with."""
-        self.send_limit_bytes = self.settings.send_limit_bytes
-        self.receive_limit_bytes = self.settings.receive_limit_bytes
+        self.send_limit_bytes, self.receive_limit_bytes = SEND_BYTES, RECEIVE_BYTES
         self._readable_before = 0
-        self._was_connected = False
+        self._told_connected = False
 
     # Readiness ------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class TcpSocket(InetSocket):
             now |= OUT
         elif connection.writable:
             now |= OUT
-        if connection.urgent_readable:
+        if connection.urgent_ready:
             now |= POLLPRI
         if connection.error or self.error:
             now |= POLLERR
@@ -142,7 +144,8 @@ class TcpSocket(InetSocket):
 
     def busy_ports(self, port: int) -> frozenset[int]:
         """Local ports of connections, those in TIME_WAIT too."""
-        return self.network.tcp.local_ports()
+        tcp = self.network.tcp
+        return frozenset(key[1] for table in (tcp.connections, tcp.time_waits.records) for key in table)
 
     def bind(self, name: bytes, privileged: bool) -> None:
         """bind(2)."""
@@ -168,12 +171,7 @@ class TcpSocket(InetSocket):
             raise PosixError(EADDRINUSE)
         self._apply_kept()
         listener = self.network.tcp.listen(
-            binding.address,
-            binding.port,
-            binding.versions,
-            backlog,
-            self.settings,
-            reuse_port=binding.reuse_port,
+            binding.address, binding.port, binding.versions, backlog, self.settings
         )
         listener.on_change = self.changed
         self.listener = listener
@@ -189,8 +187,7 @@ class TcpSocket(InetSocket):
             return
         if self.listener is not None:
             raise PosixError(EISCONN)
-        if connection is not None:
-            self._connect_again(connection)
+        if connection is not None and not self._fresh_again(connection):
             return
         remote = self.remote_name(name)
         address = remote[0]
@@ -208,20 +205,20 @@ class TcpSocket(InetSocket):
         self.refresh()
         raise PosixError(EINPROGRESS)
 
-    def _connect_again(self, connection: Connection) -> None:
-        """A second connect(2): tells how the first is doing."""
+    def _fresh_again(self, connection: Connection) -> bool:
+        """A second connect(2) tells how the first is doing; True: it failed, and was told so."""
         if connection.state in BEGINNING:
             raise PosixError(EALREADY)
-        if connection.state is State.CLOSE and not self._was_connected:
+        if self._told_connected:
+            raise PosixError(EISCONN)
+        if connection.state is State.CLOSE and not connection.rcv_nxt:
             error = self.take_error()
+            self._forget_connection()
             if error:
-                self._forget_connection()
                 raise PosixError(error)
-            raise PosixError(ECONNABORTED)
-        if not self._was_connected:
-            self._was_connected = True
-            return
-        raise PosixError(EISCONN)
+            return True
+        self._told_connected = True
+        return False
 
     def _local_for(self, source: bytes, remote: tuple[bytes, int]) -> tuple[bytes, int]:
         """The local end of an active open: as bound, or a port that makes the pair unique."""
@@ -232,10 +229,7 @@ class TcpSocket(InetSocket):
                 raise PosixError(EADDRNOTAVAIL)
             return local
         ports, tcp = self.network.tcp_ports, self.network.tcp
-        first, count = abi_range()
-        start = ports.random_start() - first
-        for step in range(count):
-            port = first + (start + step) % count
+        for port in ports.ephemeral():
             if not ports.is_bound(port) and tcp.reusable((source, port), remote):
                 return source, port
         raise PosixError(EADDRNOTAVAIL)
@@ -246,23 +240,39 @@ class TcpSocket(InetSocket):
 
     def _apply_kept(self) -> None:
         """Carry options of other levels over to what the protocol works with."""
-        settings, kept = self.settings, self.kept
-        settings.keepalive = bool(kept.get((SOL_SOCKET, abi.SO_KEEPALIVE)))
-        settings.oob_inline = bool(kept.get((SOL_SOCKET, abi.SO_OOBINLINE)))
-        settings.send_limit_bytes = self.send_limit_bytes
-        settings.receive_limit_bytes = self.receive_limit_bytes
-        settings.ttl, settings.tos = self.hops, self.service_class
+        kept = self.kept
+        for name, value in (
+            ("keepalive", bool(kept.get((SOL_SOCKET, abi.SO_KEEPALIVE)))),
+            ("oob_inline", bool(kept.get((SOL_SOCKET, abi.SO_OOBINLINE)))),
+            ("ttl", self.hops),
+            ("tos", self.service_class),
+            ("ifindex", self.ifindex),
+        ):
+            if getattr(self.settings, name) != value:
+                self.set_setting(name, value)
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Change a setting of the next connection or listener, and of the present one."""
+        setattr(self.settings, name, value)
+        if self.connection is not None:
+            setattr(self.connection, name, value)
+
+    def setting(self, name: str) -> Any:
+        """A setting as it is in force."""
+        return getattr(self.connection or self.settings, name)
+
+    def set_option(self, level: int, option: int, value: bytes, privileged: bool) -> None:
+        """setsockopt(2): a connection follows its socket's options at once."""
+        super().set_option(level, option, value, privileged)
+        if level == SOL_SOCKET and option in (abi.SO_SNDBUF, abi.SO_SNDBUFFORCE):
+            self.set_setting("send_limit_bytes", self.send_limit_bytes)
+        elif level == SOL_SOCKET and option in (abi.SO_RCVBUF, abi.SO_RCVBUFFORCE):
+            self.set_setting("receive_limit_bytes", self.receive_limit_bytes)
+        self.refresh()
 
     def options_changed(self) -> None:
-        """A connection follows its socket's options at once."""
+        """An option above TCP was set."""
         self._apply_kept()
-        if self.connection is not None:
-            self.connection.settings_changed()
-
-    def limits_changed(self) -> None:
-        """SO_SNDBUF, SO_RCVBUF, SO_RCVLOWAT."""
-        self.options_changed()
-        self.refresh()
 
     def _disconnect(self) -> None:
         """connect(2) to AF_UNSPEC: reset the connection, or stop listening; fresh again."""
@@ -281,7 +291,7 @@ class TcpSocket(InetSocket):
     def _forget_connection(self) -> None:
         self.connection = None
         self.remote = None
-        self._was_connected = False
+        self._told_connected = False
         self._readable_before = 0
         if self.binding is None:
             self.local = None
@@ -297,15 +307,15 @@ class TcpSocket(InetSocket):
             raise PosixError(EINVAL)
         if not listener.accepted:
             raise PosixError(EAGAIN)
-        connection = listener.accept()
+        connection = listener.accepted.popleft()
         child = TcpSocket(self.network, self.family, self.type, self.protocol, inode, uid)
-        child.settings = connection.settings
+        child.settings = attrs.evolve(self.settings)
         child.kept.update(self.kept)
         child.send_limit_bytes = self.send_limit_bytes
         child.receive_limit_bytes = self.receive_limit_bytes
         child.low_water_bytes = self.low_water_bytes
         child.connection = connection
-        child._was_connected = True
+        child._told_connected = True
         child.local, child.remote = connection.local, connection.remote
         child._adopt(connection)
         self.refresh()
@@ -344,9 +354,9 @@ class TcpSocket(InetSocket):
         self.raise_error()
         if connection is None or self.shut & SHUT_OUT:
             raise PosixError(EPIPE)
-        if connection.state not in BEGINNING and not connection.may_write:
+        if connection.state not in BEGINNING and not may_write(connection):
             raise PosixError(EPIPE)
-        connection.want_space = True
+        connection.starved = True
         self.network.board.ready[self.slot] = self.ready()
         raise PosixError(EAGAIN)
 
@@ -369,11 +379,11 @@ class TcpSocket(InetSocket):
             raise PosixError(EOPNOTSUPP)
         connection = self.connection
         if not total(extents):
-            if connection is None or not connection.may_write:
+            if connection is None or not may_write(connection):
                 self._write_refused()
             return 0
         if flags & MSG_OOB:
-            if connection is None or not connection.may_write:
+            if connection is None or not may_write(connection):
                 return self._write_refused()
             return self._send_urgent(connection, extents)
         if not flags & abi.MSG_MORE:
@@ -392,9 +402,12 @@ class TcpSocket(InetSocket):
         size = total(extents)
         if connection.send_space_bytes < size:
             return self._write_refused()
-        taken = connection.write_urgent(gather(self.network.memory, extents, size))
+        data = gather(self.network.memory, extents, size)
+        if size > 1:
+            connection.write(data[:-1], True)
+        connection.write_urgent(data[-1])
         self.network.board.ready[self.slot] = self.ready()
-        return taken
+        return size
 
     # Receiving ------------------------------------------------------------------------------
 
@@ -422,7 +435,7 @@ class TcpSocket(InetSocket):
         if connection is None:
             raise PosixError(ENOTCONN)
         if connection.state is State.CLOSE:
-            if self._was_connected or connection.was_established:
+            if connection.rcv_nxt:
                 return 0
             raise PosixError(ENOTCONN)
         raise PosixError(EAGAIN)
@@ -454,12 +467,12 @@ class TcpSocket(InetSocket):
         if connection is None:
             raise PosixError(ENOTCONN)
         byte = connection.read_urgent(bool(flags & MSG_PEEK))
-        if byte is None:
+        if byte < 0:
             raise PosixError(EINVAL)
         self.network.board.ready[self.slot] = self.ready()
         if not total(extents):
             return Received(0, flags=MSG_OOB | abi.MSG_TRUNC)
-        return Received(scatter(self.network.memory, extents, byte), flags=MSG_OOB)
+        return Received(scatter(self.network.memory, extents, bytes((byte,))), flags=MSG_OOB)
 
     def amounts(self) -> Amounts:
         """SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK; EINVAL on a listener."""
@@ -468,9 +481,8 @@ class TcpSocket(InetSocket):
             raise PosixError(EINVAL)
         if connection is None:
             return Amounts(0, 0, 0, False)
-        readable = connection.readable_bytes + int(connection.fin_received and not connection.error)
         return Amounts(
-            readable - int(connection.fin_received),
+            connection.readable_bytes,
             connection.unsent_bytes,
             connection.unacked_bytes,
             connection.at_mark,
@@ -493,8 +505,6 @@ class TcpSocket(InetSocket):
         self.shut |= how
         if how & SHUT_OUT:
             connection.shutdown_write()
-        if how & SHUT_IN:
-            connection.shutdown_read()
         self.tell(self.ready())
 
     def close(self, wait: bool) -> bool:
@@ -543,18 +553,20 @@ class TcpSocket(InetSocket):
         """getsockopt(2): a few of SOL_SOCKET are the connection's."""
         if level == SOL_SOCKET and option == abi.SO_ACCEPTCONN:
             return options.packed(int(self.listener is not None))
+        if level == SOL_SOCKET and self.connection is not None:
+            if option == abi.SO_SNDBUF:
+                return options.packed(self.connection.send_limit)
+            if option == abi.SO_RCVBUF:
+                return options.packed(self.connection.receive_limit)
         return super().get_option(level, option, given)
 
 
-def abi_range() -> tuple[int, int]:
-    """First ephemeral port, and how many there are."""
-    from services.net.socket.ports import FIRST_EPHEMERAL, LAST_EPHEMERAL
-
-    return FIRST_EPHEMERAL, LAST_EPHEMERAL - FIRST_EPHEMERAL + 1
+def may_write(connection: Connection) -> bool:
+    """Whether the program may still send."""
+    return not connection.fin_queued and connection.state in (State.ESTABLISHED, State.CLOSE_WAIT)
 
 
 def _nothing() -> None:
     """Nobody listens to this connection any more."""
 
 
-__all__ = ["SHUT_BOTH", "TcpSocket"]
