@@ -135,7 +135,9 @@ class Close(Request[bool]):
     wait: bool = False
 
 
-@request("net", errors=(EINVAL, EADDRINUSE, EADDRNOTAVAIL, EACCES, EAFNOSUPPORT, ENODEV, EOPNOTSUPP))
+@request(
+    "net", errors=(EINVAL, EADDRINUSE, EADDRNOTAVAIL, EACCES, EAFNOSUPPORT, ENODEV, EOPNOTSUPP)
+)
 class Bind(Request[None]):
     """bind(2); `privileged`: CAP_NET_BIND_SERVICE, for ports below 1024."""
 
@@ -207,7 +209,7 @@ class Send(Request[int]):
 
 @attrs.frozen
 class Received:
-    """What came: bytes in the buffer (with MSG_TRUNC: of the packet), sender, extras, MSG_ flags."""
+    """What came: bytes in the buffer (MSG_TRUNC: of the packet), sender, extras, MSG_ flags."""
 
     count: int
     name: bytes = b""
@@ -326,5 +328,3 @@ class Totals:
 @request("net", idempotent=True)
 class Count(Request[Totals]):
     """How much there is, and what has happened since boot."""
-
-

@@ -43,17 +43,19 @@ MAX_WAITING_FRAMES = 1000
 """As `txqueuelen` of an Ethernet interface on Linux."""
 TRANSMIT = 1
 
+Extents = list[tuple[int, int]]
+
 
 @attrs.define(eq=False)
 class Buffer:
     """A frame's place in RAM, in as few runs as vm found."""
 
-    extents: list[tuple[int, int]]
+    extents: Extents
 
 
-def runs_of(pfns: tuple[int, ...]) -> list[tuple[int, int]]:
+def runs_of(pfns: tuple[int, ...]) -> Extents:
     """Frames as (paddr, length_bytes) runs, neighbours merged."""
-    runs: list[tuple[int, int]] = []
+    runs: Extents = []
     for pfn in pfns:
         paddr = pfn * PAGE_BYTES
         if runs and sum(runs[-1]) == paddr:
@@ -210,7 +212,7 @@ class CardEnd:
         return taken_any
 
 
-def _pieces(memory: memoryview, extents: list[tuple[int, int]], size: int) -> list[memoryview]:
+def _pieces(memory: memoryview, extents: Extents, size: int) -> list[memoryview]:
     pieces = []
     for paddr, length in extents:
         pieces.append(memory[paddr : paddr + min(length, size)])
@@ -220,7 +222,9 @@ def _pieces(memory: memoryview, extents: list[tuple[int, int]], size: int) -> li
     return pieces
 
 
-def _spread(memory: memoryview, extents: list[tuple[int, int]], data: bytes) -> list[tuple[int, int]]:
+def _spread(
+    memory: memoryview, extents: list[tuple[int, int]], data: bytes
+) -> list[tuple[int, int]]:
     """Copy `data` into the runs; the runs as far as they were used."""
     used, at = [], 0
     for paddr, length in extents:
@@ -231,5 +235,3 @@ def _spread(memory: memoryview, extents: list[tuple[int, int]], data: bytes) -> 
         if at == len(data):
             break
     return used
-
-

@@ -24,15 +24,9 @@ SIOCGIFNETMASK, SIOCSIFNETMASK, SIOCGIFMETRIC, SIOCGIFMTU = 0x891B, 0x891C, 0x89
 SIOCSIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFTXQLEN = 0x8922, 0x8927, 0x8933, 0x8942
 SIOCGIFMAP, SIOCETHTOOL = 0x8970, 0x8946
 NAME_BYTES, IFREQ_BYTES = 16, 40
-IFF_UP, IFF_BROADCAST, IFF_LOOPBACK, IFF_RUNNING, IFF_MULTICAST = 1, 2, 8, 0x40, 0x1000
+IFF_UP = 1
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 ETHERNET_QUEUE, LOOPBACK_QUEUE = 1000, 1000
-
-
-def flags_of(interface: Interface) -> int:
-    """IFF_ bits."""
-    flags = IFF_LOOPBACK if interface.loopback else IFF_BROADCAST | IFF_MULTICAST
-    return flags | (IFF_UP | IFF_RUNNING if interface.up else 0)
 
 
 def answer(network: Network, command: int, argument: bytes, privileged: bool) -> bytes:
@@ -89,19 +83,19 @@ def _netmask(interface: Interface) -> bytes:
 
 def _broadcast(interface: Interface) -> bytes:
     address, bits = _first(interface)
-    if interface.loopback:
+    if interface.is_loopback:
         return _inet(bytes(4))
     host = 0xFFFF_FFFF >> bits
     return _inet((int.from_bytes(address, "big") | host).to_bytes(4, "big"))
 
 
 def _hardware(interface: Interface) -> bytes:
-    kind = ARPHRD_LOOPBACK if interface.loopback else ARPHRD_ETHER
+    kind = ARPHRD_LOOPBACK if interface.is_loopback else ARPHRD_ETHER
     return struct.pack("=H6s", kind, interface.mac)
 
 
 READERS: dict[int, Callable[[Interface], bytes]] = {
-    SIOCGIFFLAGS: lambda i: struct.pack("<H", flags_of(i)),
+    SIOCGIFFLAGS: lambda i: struct.pack("<H", i.flags),
     SIOCGIFADDR: _address,
     SIOCGIFDSTADDR: _address,
     SIOCGIFBRDADDR: _broadcast,
@@ -110,7 +104,7 @@ READERS: dict[int, Callable[[Interface], bytes]] = {
     SIOCGIFMTU: lambda i: struct.pack("<i", i.mtu),
     SIOCGIFHWADDR: _hardware,
     SIOCGIFINDEX: lambda i: struct.pack("<i", i.index),
-    SIOCGIFTXQLEN: lambda i: struct.pack("<i", LOOPBACK_QUEUE if i.loopback else ETHERNET_QUEUE),
+    SIOCGIFTXQLEN: lambda i: struct.pack("<i", LOOPBACK_QUEUE if i.is_loopback else ETHERNET_QUEUE),
     SIOCGIFMAP: lambda i: bytes(24),
 }
 
@@ -120,10 +114,7 @@ def _set_flags(network: Network, interface: Interface, body: bytes) -> None:
 
 
 def _set_mtu(network: Network, interface: Interface, body: bytes) -> None:
-    mtu = int.from_bytes(body[:4], "little", signed=True)
-    if not 68 <= mtu <= 65536:
-        raise PosixError(EINVAL)
-    interface.mtu = mtu
+    network.stack.set_mtu(interface.index, int.from_bytes(body[:4], "little", signed=True))
 
 
 def _set_address(network: Network, interface: Interface, body: bytes) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.net.socket.inet import InetSocket
     from services.net.socket.network import Network
     from services.net.tcp.connection import Connection
+    from services.net.tcp.timewait import TimeWait
 
 TCP_HEAD = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
@@ -88,16 +89,17 @@ def _tcp_rows(network: Network, wide: bool) -> Iterable[str]:
             number += 1
         elif socket.connection is not None:
             shown.add(id(socket.connection))
-            yield _connection_line(network, number, wide, socket.connection, socket)
+            yield _connection_line(number, wide, socket.connection, socket)
             number += 1
-    for connection in list(network.tcp.connections.values()):
+    waiting = network.tcp.time_waits.records.values()
+    for connection in (*network.tcp.connections.values(), *waiting):
         if id(connection) not in shown and (len(connection.local[0]) == 16) == wide:
-            yield _connection_line(network, number, wide, connection, None)
+            yield _connection_line(number, wide, connection, None)
             number += 1
 
 
 def _connection_line(
-    network: Network, number: int, wide: bool, connection: Connection, socket: TcpSocket | None
+    number: int, wide: bool, connection: Connection | TimeWait, socket: TcpSocket | None
 ) -> str:
     local, remote = _pair(connection.local, wide), _pair(connection.remote, wide)
     unacked = getattr(connection, "unacked_bytes", 0)
@@ -148,9 +150,9 @@ def _dev(network: Network) -> Iterable[str]:
         "bytes    packets errs drop fifo colls carrier compressed"
     )
     for interface in network.stack.interfaces.values():
-        c = interface.counters
+        c = interface
         yield (
-            f"{interface.name:>6}: {c.rx_bytes:7} {c.rx_packets:7} {c.rx_errors:4} "
+            f"{c.name:>6}: {c.rx_bytes:7} {c.rx_packets:7} {c.rx_errors:4} "
             f"{c.rx_dropped:4}    0     0          0 {c.multicast:9} "
             f"{c.tx_bytes:8} {c.tx_packets:7} {c.tx_errors:4} {c.tx_dropped:4}    0     0       0"
             "          0"
@@ -162,27 +164,27 @@ def _route(network: Network) -> Iterable[str]:
         "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
     ).ljust(ROW_BYTES_ROUTE)
     for route in network.stack.routes:
-        if len(route.prefix) != 4 or network.stack.interfaces[route.ifindex].loopback:
+        if len(route.network) != 4 or network.stack.interfaces[route.ifindex].is_loopback:
             continue
         name = network.stack.interfaces[route.ifindex].name
         gateway = route.gateway or bytes(4)
         flags = RTF_UP | (RTF_GATEWAY if route.gateway else 0)
         flags |= RTF_HOST if route.prefix_bits == 32 else 0
         yield (
-            f"{name}\t{words_of(route.prefix)}\t{words_of(gateway)}\t{flags:04X}\t0\t0\t"
+            f"{name}\t{words_of(route.network)}\t{words_of(gateway)}\t{flags:04X}\t0\t0\t"
             f"{route.metric}\t{words_of(mask_of(route.prefix_bits))}\t0\t0\t0"
         ).ljust(ROW_BYTES_ROUTE)
 
 
 def _route6(network: Network) -> Iterable[str]:
     for route in network.stack.routes:
-        if len(route.prefix) != 16:
+        if len(route.network) != 16:
             continue
         name = network.stack.interfaces[route.ifindex].name
         gateway = (route.gateway or bytes(16)).hex()
         flags = RTF_UP | (RTF_GATEWAY if route.gateway else 0)
         yield (
-            f"{route.prefix.hex()} {route.prefix_bits:02x} {'0' * 32} 00 {gateway} "
+            f"{route.network.hex()} {route.prefix_bits:02x} {'0' * 32} 00 {gateway} "
             f"{route.metric:08x} 00000001 00000000 {flags:08x} {name:>8}"
         )
 
@@ -201,24 +203,43 @@ def _if_inet6(network: Network) -> Iterable[str]:
 
 def _arp(network: Network) -> Iterable[str]:
     yield "IP address       HW type     Flags       HW address            Mask     Device"
-    for neighbour in network.stack.neighbour_table():
+    for neighbour in network.stack.neighbours.entries():
         if len(neighbour.address) != 4:
             continue
         address = ".".join(map(str, neighbour.address))
         flags = 2 if neighbour.mac else 0
         mac = (neighbour.mac or bytes(6)).hex(":")
-        device = network.stack.interfaces[neighbour.ifindex].name
+        device = neighbour.interface.name if neighbour.interface is not None else "*"
         yield f"{address:<16} 0x1         0x{flags:x}         {mac:<21} *        {device}"
 
 
 # Counters -----------------------------------------------------------------------------------
 
 
+TCP_COUNTERS = (
+    "ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "InSegs", "OutSegs",
+    "RetransSegs", "InErrs", "OutRsts",
+)  # fmt: skip
+
+
+def _tcp_counters(network: Network) -> dict[str, int]:
+    """RFC 4022's counters, with the constants that Linux puts before them (RTO in ms)."""
+    tcp = network.tcp
+    established = sum(
+        c.state in (State.ESTABLISHED, State.CLOSE_WAIT) for c in tcp.connections.values()
+    )
+    heads = {"RtoAlgorithm": 1, "RtoMin": 200, "RtoMax": 120000, "MaxConn": -1}
+    counts = {name: tcp.counters.get(name, 0) for name in TCP_COUNTERS}
+    at = {"CurrEstab": established}
+    first = dict(list(counts.items())[:4])
+    return heads | first | at | counts | {"InCsumErrors": tcp.counters.get("InCsumErrors", 0)}
+
+
 def _snmp(network: Network) -> Iterable[str]:
     for title, counters in (
-        ("Ip", network.stack.counters.ip()),
-        ("Icmp", network.stack.counters.icmp()),
-        ("Tcp", network.tcp_snmp()),
+        ("Ip", network.stack.ip.as_dict()),
+        ("Icmp", network.stack.icmp.as_dict()),
+        ("Tcp", _tcp_counters(network)),
         ("Udp", network.udp.counters),
     ):
         yield f"{title}: {' '.join(counters)}"
@@ -228,7 +249,7 @@ def _snmp(network: Network) -> Iterable[str]:
 def _sockstat(network: Network) -> Iterable[str]:
     sockets = network.sockets.values()
     tcp = sum(isinstance(socket, TcpSocket) for socket in sockets)
-    waiting = sum(c.state == State.TIME_WAIT for c in network.tcp.connections.values())
+    waiting = len(network.tcp.time_waits.records)
     yield f"sockets: used {len(network.sockets)}"
     yield f"TCP: inuse {tcp} orphan 0 tw {waiting} alloc {tcp} mem 0"
     yield f"UDP: inuse {len(network.udp.sockets())} mem 0"

@@ -198,9 +198,7 @@ class NetService:
         self.network.now_ns = await self._clock.call(NOW)
         child = self._socket(call.socket).accept(call.inode, call.uid)
         self.network.admit(child)
-        return api.Accepted(
-            api.Opened(child.handle, child.slot, child.protocol), child.peer_name
-        )
+        return api.Accepted(api.Opened(child.handle, child.slot, child.protocol), child.peer_name)
 
     async def write(self, call: api.Write) -> int:
         """Write."""
@@ -279,5 +277,3 @@ class NetService:
         network = self.network
         counters = tuple(sorted({**network.tcp.counters, **network.udp.counters}.items()))
         return api.Totals(len(network.sockets), len(network.tcp.connections), counters)
-
-

@@ -32,9 +32,7 @@ PID_MAX = 4_194_304
 class Kernel:
     """See the module's docstring."""
 
-    def __init__(
-        self, bus: Bus, ram: Ram, core: Core, admission: Admission, board: Board
-    ) -> None:
+    def __init__(self, bus: Bus, ram: Ram, core: Core, admission: Admission, board: Board) -> None:
         self.bus = bus
         self.ram = ram
         self.core = core

@@ -21,8 +21,8 @@ from services.drivers.clock.service import ClockService
 from services.drivers.hosttree.service import HostTreeService
 from services.drivers.ram.api import Ram
 from services.fs.api import RootNode
-from services.net.api import Board
 from services.fs.service import FsService
+from services.net.api import Board
 from services.proc import table
 from services.proc.descriptors import DescriptorTable, drop
 from services.proc.kernel import Kernel

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETUNREACH, ENODEV, ENOPROTOOPT, ENOTCONN
+from errno import (
+    EACCES,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EINVAL,
+    ENETUNREACH,
+    ENODEV,
+    ENOPROTOOPT,
+    ENOTCONN,
+)
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError

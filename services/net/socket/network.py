@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.net.api import BOARD_SLOTS
 from services.net.ip.stack import Stack
-from services.net.proto.udp import Datagram
+from services.net.proto import udp
 from services.net.socket import abi
 from services.net.socket.abi import (
     AF_INET,
@@ -42,8 +42,9 @@ from services.net.socket.ports import Ports
 from services.net.socket.raw import PingSocket, RawSocket
 from services.net.socket.stream import TcpSocket
 from services.net.socket.udp_table import UdpTable
-from services.net.tcp.segment import Segment
-from services.net.tcp.table import PathInfo, Tcp
+from services.net.tcp import segment
+from services.net.tcp.limits import PathInfo
+from services.net.tcp.table import Tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +77,8 @@ class Network:
         self.more_to_deliver = False
         stack.protocols[IPPROTO_TCP] = self.tcp.input
         stack.protocols[IPPROTO_UDP] = self.udp.input
-        stack.decoders[IPPROTO_TCP] = Segment.decode
-        stack.decoders[IPPROTO_UDP] = Datagram.decode
+        stack.decoders[IPPROTO_TCP] = segment.decode
+        stack.decoders[IPPROTO_UDP] = udp.decode
         stack.raw_listeners.append(self._offer_raw)
         stack.on_icmp_error = self._icmp_error
 
@@ -125,7 +126,7 @@ class Network:
             self.stack.output(packet)
         except PosixError as error:
             if connection is not None:
-                connection.unroutable(error.errno)
+                connection.soft_error = error.errno
 
     def _path_for(self, dst: bytes, src: bytes) -> PathInfo:
         path = self.stack.route(dst, src)

@@ -92,9 +92,7 @@ def put(socket: NetSocket, option: int, value: bytes, privileged: bool) -> None:
         seconds = integer(value[4:])
         socket.kept[SOL_SOCKET, option] = bool(number) << 32 | seconds & 0x7FFF_FFFF
     elif option in (abi.SO_SNDBUF, abi.SO_SNDBUFFORCE):
-        socket.send_limit_bytes = _buffer(
-            number, abi.SEND_MIN_BYTES, option == abi.SO_SNDBUFFORCE
-        )
+        socket.send_limit_bytes = _buffer(number, abi.SEND_MIN_BYTES, option == abi.SO_SNDBUFFORCE)
         socket.limits_changed()
     elif option in (abi.SO_RCVBUF, abi.SO_RCVBUFFORCE):
         socket.receive_limit_bytes = _buffer(

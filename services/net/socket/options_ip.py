@@ -97,12 +97,7 @@ def put(socket: InetSocket, level: int, option: int, value: bytes, privileged: b
     if level == IPPROTO_IP and option == abi.IP_TRANSPARENT and not privileged:
         raise PosixError(EPERM)
     if (level, option) in RANGES:
-        low, high = RANGES[level, option]
-        if number == -1 and option in (abi.IP_TTL, abi.IP_MULTICAST_TTL) and level == IPPROTO_IP:
-            number = DEFAULT_TTL if option == abi.IP_TTL else 1
-        if not low <= number <= high:
-            raise PosixError(EINVAL)
-        socket.kept[level, option] = number
+        socket.kept[level, option] = _in_range(level, option, number)
     elif option in (SWITCHES4 if level == IPPROTO_IP else SWITCHES6):
         socket.kept[level, option] = int(bool(number))
     elif level == IPPROTO_IPV6 and option == abi.IPV6_MULTICAST_IF:
@@ -111,6 +106,16 @@ def put(socket: InetSocket, level: int, option: int, value: bytes, privileged: b
         socket.kept[level, option] = number
     else:
         raise PosixError(ENOPROTOOPT)
+
+
+def _in_range(level: int, option: int, number: int) -> int:
+    """A number that an option takes; -1 stands for some defaults. EINVAL."""
+    low, high = RANGES[level, option]
+    if number == -1 and level == IPPROTO_IP and option in (abi.IP_TTL, abi.IP_MULTICAST_TTL):
+        return DEFAULT_TTL if option == abi.IP_TTL else 1
+    if not low <= number <= high:
+        raise PosixError(EINVAL)
+    return number
 
 
 def _multicast_interface(socket: InetSocket, value: bytes) -> None:

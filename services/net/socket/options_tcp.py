@@ -1,4 +1,4 @@
-"""Options of IPPROTO_TCP (tcp(7)): each is an attribute of the connection's settings, or its state."""
+"""Options of IPPROTO_TCP (tcp(7)): attributes of a connection's settings, or its state."""
 
 from __future__ import annotations
 
@@ -16,17 +16,27 @@ if TYPE_CHECKING:
     from services.net.socket.stream import TcpSocket
 
 NS_PER_MS = 1_000_000
-SECONDS = {
-    abi.TCP_KEEPIDLE: "keep_idle_ns",
-    abi.TCP_KEEPINTVL: "keep_interval_ns",
+INT_MAX = 0x7FFF_FFFF
+PLAIN = {
+    abi.TCP_NODELAY: ("nodelay", 1, 0, 1),
+    abi.TCP_CORK: ("cork", 1, 0, 1),
+    abi.TCP_QUICKACK: ("quickack", 1, 0, 1),
+    abi.TCP_KEEPIDLE: ("keep_idle_ns", NS_PER_S, 1, 32767),
+    abi.TCP_KEEPINTVL: ("keep_interval_ns", NS_PER_S, 1, 32767),
+    abi.TCP_KEEPCNT: ("keep_count", 1, 1, 127),
+    abi.TCP_SYNCNT: ("syn_retries", 1, 1, 127),
+    abi.TCP_USER_TIMEOUT: ("user_timeout_ns", NS_PER_MS, 0, INT_MAX),
+    abi.TCP_LINGER2: ("linger2_ns", NS_PER_S, 0, 60),
+    abi.TCP_DEFER_ACCEPT: ("defer_accept_ns", NS_PER_S, 0, INT_MAX),
+    abi.TCP_NOTSENT_LOWAT: ("notsent_lowat", 1, 0, INT_MAX),
 }
-COUNTS = {abi.TCP_KEEPCNT: "keep_count", abi.TCP_SYNCNT: "syn_retries"}
-SWITCHES = {abi.TCP_NODELAY: "nodelay", abi.TCP_CORK: "cork", abi.TCP_QUICKACK: "quickack"}
+"""Options that are a setting: its name, its unit, the range of what may be set."""
+SWITCHES = frozenset((abi.TCP_NODELAY, abi.TCP_CORK, abi.TCP_QUICKACK))
 CONGESTION_NAMES = ("cubic", "reno")
-MAX_KEEP_S, MAX_KEEP_COUNT = 32767, 127
+MAX_FIN_S = 60
+SEGMENT_RANGE = (88, 32767)
 KEPT = frozenset((abi.TCP_WINDOW_CLAMP, abi.TCP_THIN_LINEAR_TIMEOUTS, abi.TCP_TIMESTAMP))
 DEFAULT_MSS = 536
-MAX_SEGMENT = 32767
 WORDS = (
     "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
     "last_data_sent", "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh",
@@ -47,32 +57,19 @@ def get(socket: TcpSocket, level: int, option: int) -> bytes:
     """getsockopt(2) at IPPROTO_TCP; ENOPROTOOPT."""
     if level != IPPROTO_TCP:
         raise PosixError(ENOPROTOOPT)
-    connection, setting = socket.connection, socket.setting
-    if option in SWITCHES:
-        return packed(int(setting(SWITCHES[option])))
-    if option in SECONDS:
-        return packed(setting(SECONDS[option]) // NS_PER_S)
-    if option in COUNTS:
-        return packed(setting(COUNTS[option]))
+    if option in PLAIN:
+        name, unit, _, _ = PLAIN[option]
+        value = int(socket.setting(name))
+        return packed(-1 if value < 0 else value // unit)
     if option == abi.TCP_MAXSEG:
+        connection = socket.connection
         if connection is not None and connection.state is not State.CLOSE:
             return packed(connection.mss)
-        return packed(setting("max_segment") or DEFAULT_MSS)
+        return packed(socket.settings.max_segment or DEFAULT_MSS)
     if option == abi.TCP_CONGESTION:
-        return setting("congestion").encode().ljust(16, b"\0")
+        return bytes(socket.setting("congestion").encode().ljust(16, b"\0"))
     if option == abi.TCP_INFO:
         return info(socket)
-    if option == abi.TCP_USER_TIMEOUT:
-        return packed(setting("user_timeout_ns") // NS_PER_MS)
-    if option == abi.TCP_LINGER2:
-        linger = setting("linger2_ns")
-        return packed(-1 if linger < 0 else linger // NS_PER_S)
-    if option == abi.TCP_DEFER_ACCEPT:
-        return packed(setting("defer_accept_ns") // NS_PER_S)
-    if option == abi.TCP_NOTSENT_LOWAT:
-        return packed(setting("notsent_lowat"))
-    if option == abi.TCP_FASTOPEN:
-        return packed(0)
     if option in KEPT:
         return packed(socket.kept.get((level, option), 0))
     raise PosixError(ENOPROTOOPT)
@@ -82,30 +79,19 @@ def put(socket: TcpSocket, level: int, option: int, value: bytes, privileged: bo
     """setsockopt(2) at IPPROTO_TCP; ENOPROTOOPT, EINVAL, ENOENT for an unknown algorithm."""
     if level != IPPROTO_TCP:
         raise PosixError(ENOPROTOOPT)
-    change = socket.set_setting
     if option == abi.TCP_CONGESTION:
         _congestion(socket, value)
         return
     number = integer(value)
     if option in SWITCHES:
-        change(SWITCHES[option], bool(number))
-    elif option in SECONDS:
-        change(SECONDS[option], _within(number, 1, MAX_KEEP_S) * NS_PER_S)
-    elif option in COUNTS:
-        change(COUNTS[option], _within(number, 1, MAX_KEEP_COUNT))
-    elif option == abi.TCP_MAXSEG:
-        change("max_segment", _within(number, 88, MAX_SEGMENT) if number else 0)
-    elif option == abi.TCP_USER_TIMEOUT:
-        change("user_timeout_ns", _within(number, 0, 0x7FFF_FFFF) * NS_PER_MS)
+        socket.set_setting(PLAIN[option][0], bool(number))
     elif option == abi.TCP_LINGER2:
-        change("linger2_ns", -1 if number < 0 else min(number, 60) * NS_PER_S)
-    elif option == abi.TCP_DEFER_ACCEPT:
-        change("defer_accept_ns", max(number, 0) * NS_PER_S)
-    elif option == abi.TCP_NOTSENT_LOWAT:
-        change("notsent_lowat", number & 0xFFFF_FFFF)
-    elif option == abi.TCP_FASTOPEN:
-        if number:
-            raise PosixError(ENOPROTOOPT)
+        socket.set_setting("linger2_ns", -1 if number < 0 else min(number, MAX_FIN_S) * NS_PER_S)
+    elif option == abi.TCP_MAXSEG:
+        socket.set_setting("max_segment", _within(number, *SEGMENT_RANGE) if number else 0)
+    elif option in PLAIN:
+        name, unit, low, high = PLAIN[option]
+        socket.set_setting(name, _within(number, low, high) * unit)
     elif option in KEPT:
         socket.kept[level, option] = number
     else:

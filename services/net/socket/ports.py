@@ -24,7 +24,16 @@ _RANGE = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1
 class Binding:
     """One socket's hold on a port."""
 
-    __slots__ = ("address", "ifindex", "listening", "port", "reuse", "reuse_port", "uid", "versions")
+    __slots__ = (
+        "address",
+        "ifindex",
+        "listening",
+        "port",
+        "reuse",
+        "reuse_port",
+        "uid",
+        "versions",
+    )
 
     def __init__(
         self,

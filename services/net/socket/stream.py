@@ -13,7 +13,6 @@ from errno import (
     EAFNOSUPPORT,
     EAGAIN,
     EALREADY,
-    ECONNABORTED,
     EINPROGRESS,
     EINVAL,
     EISCONN,
@@ -103,9 +102,7 @@ class TcpSocket(InetSocket):
         readable = connection.readable_bytes
         if readable and readable >= min(self.low_water_bytes, self.receive_limit_bytes):
             now |= IN
-        if shut & SHUT_OUT or state is State.CLOSE:
-            now |= OUT
-        elif connection.writable:
+        if shut & SHUT_OUT or state is State.CLOSE or connection.writable:
             now |= OUT
         if connection.urgent_ready:
             now |= POLLPRI
@@ -145,7 +142,9 @@ class TcpSocket(InetSocket):
     def busy_ports(self, port: int) -> frozenset[int]:
         """Local ports of connections, those in TIME_WAIT too."""
         tcp = self.network.tcp
-        return frozenset(key[1] for table in (tcp.connections, tcp.time_waits.records) for key in table)
+        return frozenset(
+            key[1] for table in (tcp.connections, tcp.time_waits.records) for key in table
+        )
 
     def bind(self, name: bytes, privileged: bool) -> None:
         """bind(2)."""
@@ -164,7 +163,7 @@ class TcpSocket(InetSocket):
         if self.binding is None:
             self.take_port(self.any_address, 0)
         binding = self.binding
-        assert binding is not None and self.local is not None
+        assert binding is not None
         binding.listening = True
         if self.ports().conflict(binding):
             binding.listening = False
@@ -324,9 +323,7 @@ class TcpSocket(InetSocket):
     def name(self, peer: bool) -> bytes:
         """getsockname(2), getpeername(2): a connection that has ended has no peer."""
         connection = self.connection
-        if peer and (
-            connection is None or connection.state in (State.CLOSE, State.SYN_SENT)
-        ):
+        if peer and (connection is None or connection.state in (State.CLOSE, State.SYN_SENT)):
             raise PosixError(ENOTCONN)
         return super().name(peer)
 
@@ -568,5 +565,3 @@ def may_write(connection: Connection) -> bool:
 
 def _nothing() -> None:
     """Nobody listens to this connection any more."""
-
-

@@ -17,12 +17,16 @@ from services.net.socket.names import is_multicast
 
 if TYPE_CHECKING:
     from services.net.proto.packet import Packet
-    from services.net.socket.network import Network
     from services.net.socket.datagram import UdpSocket
+    from services.net.socket.network import Network
 
 COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams", "RcvbufErrors", "SndbufErrors",
             "InCsumErrors", "IgnoredMulti", "MemErrors")  # fmt: skip
 NO_MATCH = -1
+UNREACHABLE = {
+    0: ENETUNREACH, 1: EHOSTUNREACH, 2: ENOPROTOOPT, 3: ECONNREFUSED, 4: EMSGSIZE, 5: EOPNOTSUPP,
+}  # fmt: skip
+"""What the codes of ICMP's destination unreachable are to a program."""
 
 
 class UdpTable:
@@ -79,7 +83,8 @@ class UdpTable:
             self._spread(sockets, packet, source_port, data)
             return
         best: UdpSocket | None = None
-        best_score, ties = NO_MATCH, list[UdpSocket]()
+        best_score: int = NO_MATCH
+        ties: list[UdpSocket] = []
         for socket in sockets:
             score = self._score(socket, packet, source_port)
             if score > best_score:
@@ -114,7 +119,7 @@ class UdpTable:
 
     def failed(self, error: Any) -> None:
         """ICMP told of a datagram of ours (`IcmpError`)."""
-        transport = bytes(error.transport[:4])
+        transport = bytes(error.header[:4])
         if len(transport) < 4:
             return
         port, remote_port = transport[0] << 8 | transport[1], transport[2] << 8 | transport[3]
@@ -131,8 +136,7 @@ def error_of(error: Any) -> tuple[int, bool]:
     """(errno, whether it is a hard error) of an ICMP error (RFC 1122, 3.2.2)."""
     if error.family == 4:
         if error.type == 3:
-            codes = {0: ENETUNREACH, 1: EHOSTUNREACH, 2: ENOPROTOOPT, 3: ECONNREFUSED, 4: EMSGSIZE, 5: EOPNOTSUPP}
-            return codes.get(error.code, EHOSTUNREACH), error.code in (2, 3, 4)
+            return UNREACHABLE.get(error.code, EHOSTUNREACH), error.code in (2, 3, 4)
         return EHOSTUNREACH, False
     if error.type == 1:
         return (ECONNREFUSED if error.code == 4 else EHOSTUNREACH), error.code in (1, 4)

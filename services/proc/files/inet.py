@@ -1,4 +1,4 @@
-"""Sockets of the service `net` (ip(7), netlink(7)) as open files: here is the waiting, there the rest.
+"""Sockets of the service `net` as open files: here is the waiting, there is the rest.
 
 net answers every request at once and keeps readiness on the board (`services.net.api.Board`); its
 interrupt wakes `queue`. So a call that must wait is: ask, EAGAIN, wait for the board, ask again.
@@ -211,9 +211,7 @@ class NetSocket(Socket):
         """EPIPE comes with SIGPIPE, of streams."""
         return self.broken(thread, flags) if error.errno == EPIPE and self.stream else error
 
-    async def _send_rest(
-        self, thread: Thread, extents: list[Extent], done: int, flags: int
-    ) -> int:
+    async def _send_rest(self, thread: Thread, extents: list[Extent], done: int, flags: int) -> int:
         """Send what net had no room for, as room appears; less only after an error or signal."""
         length = total(extents)
         if done == length:
@@ -315,7 +313,9 @@ class NetSocket(Socket):
         self._kernel.net_queues.pop(self.slot, None)
 
     async def _linger(self, thread: Thread) -> None:
-        word = await self._net.call(api.GetOption(self.handle, SOL_SOCKET, sockoptions.SO_LINGER, 8))
+        word = await self._net.call(
+            api.GetOption(self.handle, SOL_SOCKET, sockoptions.SO_LINGER, 8)
+        )
         seconds = int.from_bytes(word[4:], "little")
         deadline = await deadline_after(thread, seconds * sockoptions.NS_PER_S)
         try:
@@ -351,5 +351,3 @@ def plug_in(kernel: Kernel) -> None:
     kernel.board.listener = woken
     for family in api.FAMILIES:
         kernel.families[family] = creator(family)
-
-
