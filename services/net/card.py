@@ -26,13 +26,14 @@ from services.drivers.nic.api import (
     place_queue,
     queue_bytes,
 )
+from services.net.ip.routes import Route
 from services.vm.api import PAGE_BYTES, AllocFrames
 
 if TYPE_CHECKING:
     from bus.core import Port
     from services.drivers.nic.api import Card, Wires
     from services.drivers.ram.api import Ram
-    from services.net.ip.stack import Interface
+    from services.net.ip.interface import Interface
     from services.net.proto.packet import Frame
     from services.net.socket.network import Network
 
@@ -116,7 +117,7 @@ class CardEnd:
         for own in card.addresses:
             stack.add_address(interface.index, own.address, own.prefix_bits)
             if own.gateway:
-                stack.add_default_route(own.gateway, interface.index)
+                stack.add_route(Route(bytes(len(own.address)), 0, interface.index, own.gateway))
 
     # Out ------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from services.net.socket.abi import AF_INET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.net.ip.stack import Interface
+    from services.net.ip.interface import Interface
     from services.net.socket.network import Network
 
 SIOCGIFNAME, SIOCGIFCONF, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8910, 0x8912, 0x8913, 0x8914

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.net.api import Board
-    from services.net.ip.stack import IcmpError
+    from services.net.proto.icmp import IcmpError
     from services.net.proto.packet import Packet
     from services.net.socket.base import NetSocket
     from services.net.socket.inet import InetSocket
@@ -138,13 +138,14 @@ class Network:
         elif error.proto == IPPROTO_UDP:
             self.udp.failed(error)
 
-    def _offer_raw(self, packet: Packet, whole: bytes) -> None:
+    def _offer_raw(self, packet: Packet, whole: bytes) -> bool:
+        """Let raw sockets see a packet; whether one of them has taken it."""
         if not self.raws:
-            return
+            return False
         header_bytes = (whole[0] & 15) * 4 if len(packet.dst) == 4 else 40
         header, data = whole[:header_bytes], whole[header_bytes:]
-        for socket in list(self.raws):
-            socket.offer(packet, header, data)
+        taken = [socket.offer(packet, header, data) for socket in list(self.raws)]  # all see it
+        return any(taken)
 
     # Sockets --------------------------------------------------------------------------------
 

@@ -131,10 +131,12 @@ class RawSocket(InetSocket):
             return True
         return not self._filter >> data[0] & 1
 
-    def offer(self, packet: Packet, header: bytes, data: bytes) -> None:
+    def offer(self, packet: Packet, header: bytes, data: bytes) -> bool:
         """A datagram has come; take it if it is wanted."""
-        if self.wants(packet, data):
-            self.queue(packet, header + data if self.family == AF_INET else data, 0)
+        if not self.wants(packet, data):
+            return False
+        self.queue(packet, header + data if self.family == AF_INET else data, 0)
+        return True
 
     def queue(self, packet: Packet, data: bytes, port: int) -> None:
         """Keep it until it is received, if there is room."""
@@ -247,7 +249,7 @@ class PingSocket(RawSocket):
             return super()._prepare(data, source, target)
         return data[:2] + checksum(data).to_bytes(2, "big") + data[4:]
 
-    def offer(self, packet: Packet, header: bytes, data: bytes) -> None:
+    def offer(self, packet: Packet, header: bytes, data: bytes) -> bool:
         """Echo replies with this socket's identifier."""
         reply = ICMP_ECHO_REPLY if self.family == AF_INET else ICMPV6_ECHO_REPLY
         if (
@@ -259,6 +261,8 @@ class PingSocket(RawSocket):
             and int.from_bytes(data[4:6], "big") == self.binding.port
         ):
             self.queue(packet, data, 0)
+            return True
+        return False
 
     def close(self, wait: bool) -> bool:
         """Give the identifier back too."""

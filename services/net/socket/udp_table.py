@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from errno import (
-    ECONNREFUSED,
-    EHOSTUNREACH,
-    EMSGSIZE,
-    ENETUNREACH,
-    ENOPROTOOPT,
-    EOPNOTSUPP,
-)
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -23,10 +15,6 @@ if TYPE_CHECKING:
 COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams", "RcvbufErrors", "SndbufErrors",
             "InCsumErrors", "IgnoredMulti", "MemErrors")  # fmt: skip
 NO_MATCH = -1
-UNREACHABLE = {
-    0: ENETUNREACH, 1: EHOSTUNREACH, 2: ENOPROTOOPT, 3: ECONNREFUSED, 4: EMSGSIZE, 5: EOPNOTSUPP,
-}  # fmt: skip
-"""What the codes of ICMP's destination unreachable are to a program."""
 
 
 class UdpTable:
@@ -77,7 +65,7 @@ class UdpTable:
     def input(self, packet: Packet) -> None:
         """Deliver a datagram, or say that nobody is there."""
         payload: Any = packet.payload
-        source_port, port, data = payload.source_port, payload.target_port, payload.payload
+        source_port, port, data = payload.source_port, payload.target_port, payload.data
         sockets = self._by_port.get(port, ())
         if is_multicast(packet.dst) or self._network.stack.is_broadcast(packet.dst):
             self._spread(sockets, packet, source_port, data)
@@ -119,25 +107,14 @@ class UdpTable:
 
     def failed(self, error: Any) -> None:
         """ICMP told of a datagram of ours (`IcmpError`)."""
-        transport = bytes(error.header[:4])
+        transport = bytes(error.data[:4])
         if len(transport) < 4:
             return
         port, remote_port = transport[0] << 8 | transport[1], transport[2] << 8 | transport[3]
         for socket in list(self._by_port.get(port, ())):
             if socket.remote == (error.dst, remote_port):
-                socket.fail(*error_of(error))
+                socket.fail(error.errno, error.fatal)
 
     def sockets(self) -> list[UdpSocket]:
         """All bound sockets, for /proc/net/udp."""
         return [socket for sockets in self._by_port.values() for socket in sockets]
-
-
-def error_of(error: Any) -> tuple[int, bool]:
-    """(errno, whether it is a hard error) of an ICMP error (RFC 1122, 3.2.2)."""
-    if error.family == 4:
-        if error.type == 3:
-            return UNREACHABLE.get(error.code, EHOSTUNREACH), error.code in (2, 3, 4)
-        return EHOSTUNREACH, False
-    if error.type == 1:
-        return (ECONNREFUSED if error.code == 4 else EHOSTUNREACH), error.code in (1, 4)
-    return (EMSGSIZE if error.type == 2 else EHOSTUNREACH), error.type == 4
