@@ -91,8 +91,9 @@ def _tcp_rows(network: Network, wide: bool) -> Iterable[str]:
             shown.add(id(socket.connection))
             yield _connection_line(number, wide, socket.connection, socket)
             number += 1
-    waiting = network.tcp.time_waits.records.values()
-    for connection in (*network.tcp.connections.values(), *waiting):
+    others: list[Connection | TimeWait] = [*network.tcp.connections.values()]
+    others += network.tcp.time_waits.records.values()
+    for connection in others:
         if id(connection) not in shown and (len(connection.local[0]) == 16) == wide:
             yield _connection_line(number, wide, connection, None)
             number += 1

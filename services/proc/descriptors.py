@@ -18,6 +18,7 @@ from services.proc.abi import O_ACCMODE, O_RDONLY, O_WRONLY, POLLIN, POLLOUT
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
     from services.fs.api import Attr
+    from services.proc.files.sigio import Sigio
     from services.proc.kernel import Kernel
     from services.proc.park import WaitQueue
     from services.proc.task import Thread
@@ -36,7 +37,7 @@ ALWAYS_READY = POLLIN | POLLOUT | 0x40 | 0x100
 class OpenFile:
     """An open file description; `holders` counts who keeps it open."""
 
-    __slots__ = ("flags", "holders", "offset", "queue", "watchers")
+    __slots__ = ("flags", "holders", "offset", "queue", "sigio", "watchers")
     kind = "file"
     seekable = False
     remote = False
@@ -50,6 +51,8 @@ class OpenFile:
         """Woken when `poll` may answer more; None for files that are always ready."""
         self.watchers: dict[Watcher, None] | None = None
         """epoll(7)'s interest in it, which ends with the last descriptor."""
+        self.sigio: Sigio | None = None
+        """Whom it notifies by signals, once somebody asked for that."""
 
     @property
     def readable(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EBADF, EINVAL, EOVERFLOW, EPERM
+from errno import EBADF, EINVAL, ENOTTY, EOVERFLOW, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -27,6 +27,7 @@ from services.proc.abi import (
     s32,
 )
 from services.proc.descriptors import OpenFile, drop
+from services.proc.files import sigio
 from services.proc.files.fsfile import FsFile
 from services.proc.lifecycle import release_locks
 from services.proc.table import syscall
@@ -73,6 +74,7 @@ async def sys_dup3(t: Thread, old: int, new: int, flags: int) -> int:
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = 0, 1, 2, 3, 4
 F_GETLK, F_SETLK, F_SETLKW, F_SETOWN, F_GETOWN = 5, 6, 7, 8, 9
+F_SETSIG, F_GETSIG, F_SETOWN_EX, F_GETOWN_EX = 10, 11, 15, 16
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
 F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ = 1030, 1031, 1032
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
@@ -101,9 +103,36 @@ async def sys_fcntl(t: Thread, fd: int, command: int, argument: int) -> int:
     if file.flags & O_PATH:
         raise PosixError(EBADF)
     if command == F_SETFL:
-        file.flags = file.flags & ~SETTABLE | argument & SETTABLE
+        before = file.flags
+        file.flags = before & ~SETTABLE | argument & SETTABLE
+        if (before | argument) & O_ASYNC:
+            sigio.set_async(t, file, bool(argument & O_ASYNC))
         return 0
+    if command in (F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG, F_SETOWN_EX, F_GETOWN_EX):
+        return await _fcntl_signals(t, file, fd, command, argument)
     return await _fcntl_rare(t, file, command, argument)
+
+
+async def _fcntl_signals(t: Thread, file: OpenFile, fd: int, command: int, argument: int) -> int:
+    """Who is signalled when something happens, and by what."""
+    if command == F_SETOWN:
+        sigio.set_owner(t, file, s32(argument))
+    elif command == F_GETOWN:
+        return sigio.owner_of(file)
+    elif command == F_SETSIG:
+        sigio.set_signal(t, file, s32(argument), s32(fd))
+    elif command == F_GETSIG:
+        return file.sigio.signal if file.sigio is not None else 0
+    elif command == F_SETOWN_EX:
+        kind, owner = struct.unpack("<ii", await t.copyin(argument, 8))
+        if not sigio.OWNER_THREAD <= kind <= sigio.OWNER_GROUP:
+            raise PosixError(EINVAL)
+        sigio.of(t, file).own(t, kind, owner)
+    else:
+        kind = file.sigio.kind if file.sigio is not None else sigio.OWNER_THREAD
+        owner = file.sigio.owner if file.sigio is not None else 0
+        await t.copyout(argument, struct.pack("<ii", kind, owner))
+    return 0
 
 
 async def _fcntl_rare(t: Thread, file: OpenFile, command: int, argument: int) -> int:
@@ -191,6 +220,9 @@ async def sys_flock(t: Thread, fd: int, operation: int) -> int:
     return 0
 
 
+FIOASYNC = 0x5452
+
+
 @syscall(16, "ioctl")
 async def sys_ioctl(t: Thread, fd: int, command: int, argument: int) -> int:
     """ioctl(2): FIOCLEX, FIONCLEX, FIONBIO for all; the rest is the file's own."""
@@ -205,5 +237,11 @@ async def sys_ioctl(t: Thread, fd: int, command: int, argument: int) -> int:
     if command == 0x5421:
         (value,) = struct.unpack("<i", await t.copyin(argument, 4))
         file.flags = file.flags & ~O_NONBLOCK | (O_NONBLOCK if value else 0)
+        return 0
+    if command == FIOASYNC:
+        (value,) = struct.unpack("<i", await t.copyin(argument, 4))
+        if file.queue is None:
+            raise PosixError(ENOTTY)
+        sigio.set_async(t, file, bool(value))
         return 0
     return await file.ioctl(t, command, argument)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK, O_RDWR, S_IFSOCK, SIGPIPE
 from services.proc.descriptors import OpenFile, drop
-from services.proc.files import sockoptions
+from services.proc.files import sigio, sockoptions
 from services.proc.files.anon import SOCKET_DEV, new_attr, wait_holding
 from services.proc.files.readiness import deadline_after
 from services.proc.park import Interrupted, WaitQueue
@@ -51,6 +51,8 @@ SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_PACKET = 1, 2,
 SOL_SOCKET, SCM_RIGHTS, SCM_CREDENTIALS, SCM_PIDFD = 1, 1, 2, 4
 MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_CTRUNC, MSG_TRUNC, MSG_DONTWAIT = 1, 2, 4, 8, 0x20, 0x40
 MSG_EOR, MSG_WAITALL, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE = 0x80, 0x100, 0x2000, 0x4000, 0x8000
+SET_OWNER, GET_OWNER = (0x8901, 0x8902), (0x8903, 0x8904)
+"""FIOSETOWN and SIOCSPGRP, FIOGETOWN and SIOCGPGRP."""
 SHUT_IN, SHUT_OUT, SHUT_BOTH = 1, 2, 3
 """Which directions are shut: SHUT_RD + 1, SHUT_WR + 1, SHUT_RDWR + 1."""
 
@@ -293,6 +295,18 @@ class Socket(OpenFile):
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """write(2): as send(2) without flags; sequenced packets end a record with it."""
         return await self.send(thread, extents, MSG_EOR if self.type == SOCK_SEQPACKET else 0)
+
+    async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
+        """SIOCSPGRP, SIOCGPGRP and their other names (socket(7)): F_SETOWN, F_GETOWN."""
+        if command in SET_OWNER:
+            number = int.from_bytes(await thread.copyin(argument, 4), "little", signed=True)
+            sigio.set_owner(thread, self, number)
+            return 0
+        if command in GET_OWNER:
+            owner = sigio.owner_of(self)
+            await thread.copyout(argument, owner.to_bytes(4, "little", signed=True))
+            return 0
+        return await super().ioctl(thread, command, argument)
 
     async def stat(self, thread: Thread) -> Attr:
         """The socket's own inode."""
