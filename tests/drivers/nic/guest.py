@@ -62,6 +62,15 @@ class Net:
         self.free = [base + number * BUFFER_BYTES for number in range(SEND_BUFFERS)]
         self.receive.publish()
 
+    def give_back(self) -> None:
+        """Give the card all receive buffers that were held back, and those to come."""
+        self.refill = True
+        for paddr in self.held:
+            self.receive.add(paddr, BUFFER_BYTES, paddr)
+        self.held.clear()
+        self.receive.publish()
+        self.wires.doorbell(RECEIVE)
+
     async def attach(self, service: NicService) -> None:
         await service.attach(Attach(self.receive_place, (self.send_place,)))
 

@@ -124,6 +124,7 @@ class Guest(Net):
         self.neighbours: dict[bytes, bytes] = {}
         self.arrived = trio.Event()
         self.fragments: list[bytes] = []
+        self._stopped = trio.Event()
 
     @property
     def backend(self) -> Any:
@@ -150,15 +151,21 @@ class Guest(Net):
         self._busy = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
                 await nursery.start(self.service.run)
                 await self.attach(self.service)
                 nursery.start_soon(self._timers)
                 task_status.started()
-                await trio.sleep_forever()
-            finally:
-                self.service.close()
+        finally:
+            self.service.close()
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Stop the card as the supervisor does: cancel, wait, close."""
+        self._scope.cancel()
+        await self._stopped.wait()
 
     async def _timers(self) -> None:
         while True:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import random
+import shutil
 import socket
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from services.drivers.nic.api import BUFFER_BYTES, RECEIVE
 from services.drivers.nic.settings import Published
 from services.drivers.nic.user import plan
 from services.net.proto import icmp
@@ -19,6 +20,9 @@ from services.net.tcp.limits import Settings
 from services.net.tcp.state import SYN_SENT
 from tests.drivers.nic.hostside import HERE, MIB, echo, free_port, serve, started, until
 from tests.drivers.nic.peer import Guest, Stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -367,11 +371,7 @@ async def test_without_receive_buffers_the_gateway_waits(nursery: trio.Nursery) 
             await trio.sleep(0.05)
             assert guest.receive.outstanding == 0
             assert len(guest.backend.gateway.backlog) < 1000
-            guest.refill = True
-            for paddr in guest.held:
-                guest.receive.add(paddr, BUFFER_BYTES, paddr)
-            guest.receive.publish()
-            guest.wires.doorbell(RECEIVE)
+            guest.give_back()
     assert got == data
     assert guest.backend.gateway.dropped == 0
     assert guest.service.counters()["received_dropped"] == 0
@@ -438,6 +438,37 @@ async def test_the_number_of_connections_is_bounded(nursery: trio.Nursery) -> No
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+async def test_wireshark_finds_nothing_wrong_with_a_capture(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "x.pcap")
+    guest = await started(nursery, PUBLISHED, pcap=path)
+    listener = guest.listen(80)
+    async with await trio.open_tcp_stream(HERE, guest.backend.ports[0]) as client:
+        server = await listener.accept()
+        data = noise(MIB)
+        nursery.start_soon(client.send_all, data)
+        got = b""
+        while len(got) < len(data):
+            got += await server.receive_some()
+        nursery.start_soon(server.send_all, data)
+        back = b""
+        while len(back) < len(data):
+            back += await client.receive_some(1 << 18)
+    await guest.stop()
+    wrong = "tcp.checksum.status != 1 || ip.checksum.status != 1 || tcp.analysis.lost_segment"
+    words = ["tshark", "-r", path, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+    found = await trio.run_process([*words, "-Y", wrong], capture_stdout=True, stderr=-3)
+    assert found.stdout == b""
+    query = ["-T", "fields", "-e", "tcp.len"]
+    shown = await trio.run_process([*words, *query], capture_stdout=True, stderr=-3)
+    lengths = [int(line) for line in shown.stdout.split()]
+    assert sum(lengths) == 2 * MIB
+    assert max(lengths) == 1448
+    nursery.cancel_scope.cancel()
+
+
 # what survives
 
 
@@ -458,7 +489,7 @@ async def test_a_guest_that_starts_anew_resets_what_it_has_forgotten(nursery: tr
 
 async def test_stopping_resets_everything(nursery: trio.Nursery) -> None:
     guest, client, _ = await pair(nursery)
-    guest.service.close()
+    await guest.stop()
     with pytest.raises(trio.BrokenResourceError):
         await client.receive_some()
     await client.aclose()
