@@ -70,6 +70,9 @@ class KernelSource:
         memory = getattr(services.get("vm"), "core", None)
         if memory is not None:
             yield from self._vm(memory)
+        count = getattr(services.get("nic"), "counters", None)
+        if count is not None:
+            yield from self._nic(count())
 
     def _proc(self, kernel: Any) -> Iterator[Measure]:
         yield counter(
@@ -92,6 +95,47 @@ class KernelSource:
         yield counter(
             "hardtack_traps_page_fault_total", "Page-fault traps.", {(): kernel.fault_count}
         )
+
+    def _nic(self, counts: Mapping[str, int]) -> Iterator[Measure]:
+        for unit in ("frames", "bytes"):
+            yield counter(
+                f"hardtack_nic_{unit}_total",
+                "What crossed the network card, as the guest sees it.",
+                {(way,): counts[f"{way}_{unit}"] for way in ("sent", "received")},
+                ("direction",),
+            )
+        yield counter(
+            "hardtack_nic_dropped_total",
+            "Frames and datagrams that went no further, by reason.",
+            {
+                (name.removeprefix("dropped_"),): count
+                for name, count in counts.items()
+                if name.startswith("dropped_")
+            },
+            ("reason",),
+        )
+        yield counter(
+            "hardtack_nic_interrupts_total",
+            "Interrupts of the network card; coalesced: those that were not needed.",
+            {
+                ("raised",): counts["interrupts"],
+                ("coalesced",): counts["interrupts_coalesced"],
+            },
+            ("kind",),
+        )
+        if "flows" in counts:
+            yield gauge(
+                "hardtack_gateway_flows",
+                "TCP connections and UDP mappings that the gateway holds on the host's sockets.",
+                {("tcp",): counts["flows"], ("udp",): counts["mappings"]},
+                ("protocol",),
+            )
+            yield counter(
+                "hardtack_gateway_connections_total",
+                "TCP connections across the gateway: of the guest's, to published ports, refused.",
+                {(kind,): counts[f"flows_{kind}"] for kind in ("opened", "accepted", "refused")},
+                ("kind",),
+            )
 
     def _vm(self, memory: Any) -> Iterator[Measure]:
         counts = memory.counts()

@@ -34,7 +34,7 @@ class Rings:
 
     def __init__(self, memory: memoryview, wires: Wires, link: Link) -> None:
         self._memory = memory
-        self._wires = wires
+        self.wires = wires
         self._link = link
         link.rings = self
         self._receive: CardQueue | None = None
@@ -64,7 +64,7 @@ class Rings:
                 queue.release()
             raise
         self._receive, self._transmit, self.broken = made[0], made[1:], None
-        self._wires.acknowledge()
+        self.wires.acknowledge()
         self._room()
 
     def detach(self) -> None:
@@ -152,4 +152,4 @@ class Rings:
         """Interrupt net if it was given anything that it wants to hear of."""
         if self._owed:
             self._owed = False
-            self._wires.fire()
+            self.wires.fire()

@@ -78,8 +78,6 @@ class Link:
         self._reserved: list[memoryview] | None = None
         self.sent_frames = self.sent_bytes = 0
         self.received_frames = self.received_bytes = 0
-        self.received_dropped = 0
-        """Frames for which net had no buffer."""
 
     def transmit(self, frame: list[memoryview]) -> bool:
         """From net to the back end; False: not now."""
@@ -136,10 +134,6 @@ class Link:
             at = end
         self.commit(at)
         return True
-
-    def drop(self) -> None:
-        """The back end had a frame that did not fit and could not wait."""
-        self.received_dropped += 1
 
     def flush(self) -> None:
         """The back end has done what it had to do."""

@@ -32,6 +32,9 @@ class Backend(Protocol):
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Its tasks, until cancelled."""
 
+    def counters(self) -> Mapping[str, int]:
+        """What it counts beside the link: `dropped_REASON` and, if it has any, flows."""
+
     def close(self) -> None:
         """Give back what the host lent."""
 
@@ -55,6 +58,10 @@ class Nothing:
         """Nothing to do."""
         task_status.started()
         await trio.sleep_forever()
+
+    def counters(self) -> Mapping[str, int]:
+        """Nothing happens."""
+        return {}
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -154,15 +161,17 @@ class NicService:
         await self.backend.run(task_status=task_status)
 
     def counters(self) -> Mapping[str, int]:
-        """What crossed the link, and what did not, for the metrics page."""
-        link = self.link
+        """What crossed the link (sent: by the guest), and what did not, for the metrics page."""
+        link, wires = self.link, self.rings.wires
         return {
             "sent_frames": link.sent_frames,
             "sent_bytes": link.sent_bytes,
             "received_frames": link.received_frames,
             "received_bytes": link.received_bytes,
-            "received_dropped": link.received_dropped,
-            "malformed": self.rings.malformed,
+            "interrupts": wires.interrupts,
+            "interrupts_coalesced": wires.coalesced,
+            "dropped_malformed_chain": self.rings.malformed,
+            **self.backend.counters(),
         }
 
     def _close_recorder(self) -> None:

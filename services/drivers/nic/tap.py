@@ -29,6 +29,8 @@ from services.drivers.nic.rings import HEADER_BYTES
 from services.drivers.nic.settings import LinkRefused, Network
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from services.drivers.nic.card import Rings
     from services.drivers.nic.link import Link
 
@@ -200,6 +202,10 @@ class Tap:
         room = trio.Event()
         self._rings.on_room = room.set
         await room.wait()
+
+    def counters(self) -> Mapping[str, int]:
+        """What the host did not take."""
+        return {"dropped_by_host": self.send_dropped}
 
     def close(self) -> None:
         """Close the interface; one that we made is gone then."""

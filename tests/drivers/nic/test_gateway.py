@@ -374,7 +374,7 @@ async def test_without_receive_buffers_the_gateway_waits(nursery: trio.Nursery) 
             guest.give_back()
     assert got == data
     assert guest.backend.gateway.dropped == 0
-    assert guest.service.counters()["received_dropped"] == 0
+    assert guest.service.counters()["dropped_backlog"] == 0
     nursery.cancel_scope.cancel()
 
 

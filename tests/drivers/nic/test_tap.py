@@ -109,7 +109,6 @@ async def test_frames_wait_for_receive_buffers(machine: Machine, nursery: trio.N
         with trio.fail_after(10):
             got = [await host.recv(100) for _ in range(held + 15)]  # the host may lose ARP's
     assert got[0] == b"0"
-    assert machine.service.counters()["received_dropped"] == 0
 
 
 @needs_tap

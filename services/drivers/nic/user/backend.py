@@ -30,7 +30,7 @@ from services.drivers.nic.user.publish import Listener, bind_all
 from services.drivers.nic.user.resolver import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.drivers.nic.card import Rings
     from services.drivers.nic.link import Link
@@ -155,6 +155,21 @@ class User:
             nursery.start_soon(self._timers)
             nursery.start_soon(self._sockets)
             task_status.started()
+
+    def counters(self) -> Mapping[str, int]:
+        """Connections and mappings, and what led nowhere."""
+        gateway, flows = self.gateway, self.flows
+        return {
+            "dropped_malformed": gateway.malformed,
+            "dropped_foreign_source": gateway.refused,
+            "dropped_backlog": gateway.dropped,
+            "dropped_datagrams": self.datagrams.dropped,
+            "flows": len(flows),
+            "flows_opened": flows.opened,
+            "flows_accepted": flows.accepted,
+            "flows_refused": flows.refused,
+            "mappings": len(self.datagrams),
+        }
 
     def close(self) -> None:
         """Reset every connection and give every socket back."""
