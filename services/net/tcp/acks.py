@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.net.tcp import challenge, recovery
+from services.net.tcp import challenge, recovery, send
 from services.net.tcp.limits import MS, NEVER
 from services.net.tcp.sequence import HALF, MASK, unwrap
 
@@ -18,12 +18,7 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
     una = c.snd_una
     ack = una + ((segment.ack - una + HALF) & MASK) - HALF
     if ack > c.snd_nxt or ack < una:
-        if ack > c.snd_nxt or ack < una - c.max_window:
-            challenge.answer(c)
-            return False
-        if segment.sacks and c.sack_on:
-            _take_sacks(c, segment, ack)
-        return True
+        return _outside(c, segment, ack)
     window = segment.window << c.snd_scale
     opened = False
     if window != c.snd_wnd:
@@ -37,25 +32,46 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
         c.snd_wl1 = seq
     c.heard_ns = c.tcp.now_ns
     c.keep_probes = 0
-    fresh = _take_sacks(c, segment, ack) if segment.sacks and c.sack_on else 0
+    if segment.sacks and c.sack_on:
+        fresh, repeated = _take_sacks(c, segment, ack)
+    else:
+        fresh, repeated = 0, False
     if ack > una:
         _advance(c, segment, ack)
     elif c.snd_nxt > una:
         if fresh or (not size and not opened and not c.sack_on):
-            recovery.duplicate(c, fresh)
+            recovery.duplicate(c)
     else:
-        c.backoff = 0  # an answer to a probe
-        if opened and c.retransmit_at != NEVER:
-            c.retransmit_at = NEVER
+        _probe_answered(c, opened)
+    if c.tail_to and ack >= c.tail_to:
+        recovery.judge_probe(c, ack, repeated, ack == una and not segment.sacks)
     return True
+
+
+def _outside(c: Connection, segment: Segment, ack: int) -> bool:
+    """What is acknowledged was so already, or was never sent (RFC 5961 section 5)."""
+    if ack > c.snd_nxt or ack < c.snd_una - c.max_window:
+        challenge.answer(c)
+        return False
+    if segment.sacks and c.sack_on:
+        _take_sacks(c, segment, ack)
+    return True
+
+
+def _probe_answered(c: Connection, opened: bool) -> None:
+    """Nothing was in flight: a window update, or the answer to a probe of ours."""
+    c.failing_since_ns = 0
+    if opened and c.send.end > c.snd_nxt and c.snd_wnd > 0:
+        c.backoff = 0
+        c.probing_since_ns = 0
+        c.retransmit_at = NEVER
 
 
 def _advance(c: Connection, segment: Segment, ack: int) -> None:
     """New data is acknowledged."""
     una = c.snd_una
-    nxt = c.snd_nxt
     acked = ack - una
-    flight = nxt - una
+    flight = c.snd_nxt - una
     now = c.tcp.now_ns
     phase = c.phase
     if c.timed_to and ack >= c.timed_to:
@@ -70,43 +86,44 @@ def _advance(c: Connection, segment: Segment, ack: int) -> None:
         buffer.drop_to(ack if ack < end else end)
     c.backoff = 0
     c.failing_since_ns = 0
-    c.probing = False
+    c.probing_since_ns = 0
     board = c.board
+    control = c.control
+    # Only a window that was in use may grow (RFC 7661).
+    limited = flight + c.mss > control.cwnd or (
+        control.cwnd < control.ssthresh and flight << 1 > control.cwnd
+    )
     if phase or c.duplicates or board.sacked_bytes:
         board.advance(ack)
-        recovery.progress(c, segment, acked, flight)
-    elif flight + c.mss > c.control.cwnd or (
-        c.control.cwnd < c.control.ssthresh and flight << 1 > c.control.cwnd
-    ):
-        # Only a window that was in use may grow (RFC 7661).
-        c.control.on_ack(acked, now, c.rtt.srtt)
-        if not c.send_fixed and c.send_limit < c.control.cwnd << 1:
-            c.send_limit = min(c.control.cwnd << 1, max(c.tcp.limits.send_max_bytes, c.send_limit))
-    if ack == nxt:
+        recovery.progress(c, segment, acked, limited)
+    elif limited:
+        control.on_ack(acked, now, c.rtt.srtt)
+    if limited and not c.send_fixed and c.send_limit < control.cwnd << 1:
+        send.grow_buffer(c)
+    if ack == c.snd_nxt:
         c.retransmit_at = NEVER
     else:
-        at = c.retransmit_at = now + c.rtt.rto
-        if at < c.alarm_ns:
-            c.tcp.timers.arm(c, at)
+        send.arm_retransmission(c)
 
 
-def _take_sacks(c: Connection, segment: Segment, ack: int) -> int:
-    """Take SACK blocks into the scoreboard; replies with how many bytes they newly cover."""
+def _take_sacks(c: Connection, segment: Segment, ack: int) -> tuple[int, bool]:
+    """Take SACK blocks in; replies how many bytes they newly cover, whether one is a D-SACK."""
     board = c.board
     nxt = c.snd_nxt
     una = max(c.snd_una, ack)
     fresh = 0
+    repeated = False
     for index, (left, right) in enumerate(segment.sacks):
         start = unwrap(left, una)
         end = unwrap(right, una)
-        if start < end <= nxt:
-            if index == 0 and (end <= ack or _inside_second(segment, start, end, una)):
-                recovery.duplicate_received(c, start, end)
-            elif start > una:
-                fresh += board.add(start, end)
-            elif end > una:
-                continue  # overlaps the acknowledgement: no receiver of ours would say so
-    return fresh
+        if not start < end <= nxt:
+            continue
+        if index == 0 and (end <= ack or _inside_second(segment, start, end, una)):
+            repeated = True
+            c.tcp.counters["TCPDSACKRecv"] += 1
+        elif start > una:  # no receiver would tell of what touches the acknowledgement
+            fresh += board.add(start, end)
+    return fresh, repeated
 
 
 def _inside_second(segment: Segment, start: int, end: int, near: int) -> bool:

@@ -79,9 +79,9 @@ class ByteQueue:
         self.drop(len(data))
         return data
 
-    def peek(self, limit_bytes: int) -> bytes:
-        """A copy of up to so many bytes."""
-        return b"".join(self._views(0, limit_bytes))
+    def peek(self, limit_bytes: int, start: int = 0) -> bytes:
+        """A copy of up to so many bytes, from the `start`-th on."""
+        return b"".join(self._views(start, limit_bytes))
 
     def drop(self, count: int) -> None:
         """Remove so many bytes, of those that are there."""
@@ -92,9 +92,11 @@ class ByteQueue:
             count -= len(pieces.popleft())
         self._head = count
 
-    def copy_out(self, memory: memoryview, extents: Sequence[tuple[int, int]], limit: int) -> int:
+    def copy_out(
+        self, memory: memoryview, extents: Sequence[tuple[int, int]], limit: int, start: int = 0
+    ) -> int:
         """Copy up to `limit` bytes into runs of memory, (address, length); nothing is removed."""
-        views = iter(self._views(0, limit))
+        views = iter(self._views(start, limit))
         view = next(views, None)
         copied = 0
         for address, room in extents:

@@ -72,6 +72,7 @@ class Connection:
         "fin_sent",
         "fin_seq",
         "fused",
+        "grown_bytes",
         "gso_bytes_max",
         "heard_ns",
         "ifindex",
@@ -105,11 +106,13 @@ class Connection:
         "phase",
         "pingpong",
         "probing",
+        "probing_since_ns",
         "quick",
         "rcv_adv",
         "rcv_mss",
         "rcv_nxt",
         "rcv_scale",
+        "read_shut",
         "reassembly",
         "receive",
         "receive_fixed",
@@ -139,8 +142,9 @@ class Connection:
         "stamps_on",
         "starved",
         "state",
-        "syn_acked_once",
         "syn_retries",
+        "tail_again",
+        "tail_to",
         "tcp",
         "timed_at",
         "timed_to",
@@ -254,8 +258,12 @@ class Connection:
         self.undo: tuple[int, int, int] | None = None
         self.lifetime_retransmits = 0
         self.backoff = 0
-        self.probing = False
-        self.failing_since_ns = 0  # when the first of the present timeouts in a row was armed
+        self.probing = False  # `retransmit_at` is that of a tail loss probe
+        self.tail_to = 0  # end of what a probe sent, until acknowledged
+        self.tail_again = False  # it was a retransmission
+        self.failing_since_ns = 0  # since when the peer has not answered
+        self.probing_since_ns = 0  # since when its window has been closed
+        self.grown_bytes = 0  # by which the buffers are larger than they began
 
         # Receiving.
         self.irs = 0
@@ -267,6 +275,7 @@ class Connection:
         self.reassembly = Reassembly()
         self.fin_seq = -1  # where the peer's FIN stands, once seen
         self.fin_received = False
+        self.read_shut = False
         self.dsack: tuple[int, int] | None = None
         self.ack_now = False
         self.quick = 0  # segments still to be acknowledged at once
@@ -278,7 +287,6 @@ class Connection:
         self.copied_mark_ns = now
         self.urgent_seq = -1  # where the urgent byte stands, -1: none
         self.urgent_byte = -1  # the byte itself, -1: not here or taken
-        self.syn_acked_once = False
 
         # Deadlines; NEVER: not set.
         self.alarm_ns = NEVER
@@ -332,8 +340,9 @@ class Connection:
     def read(self, limit_bytes: int) -> Piece:
         """Take up to so many bytes that arrived in order; b"" if there are none."""
         if self.urgent_seq >= 0:
-            limit_bytes = urgent.limit(self, limit_bytes)
-        data = self.receive.take(limit_bytes)
+            data = urgent.read_stream(self, limit_bytes)
+        else:
+            data = self.receive.take(limit_bytes)
         peer = self.fused
         if peer is None:
             send.after_read(self)
@@ -343,20 +352,26 @@ class Connection:
 
     def peek(self, limit_bytes: int) -> bytes:
         """As `read`, but the bytes stay."""
-        if self.urgent_seq >= 0:
-            limit_bytes = urgent.limit(self, limit_bytes)
-        return self.receive.peek(limit_bytes)
+        if self.urgent_seq < 0:
+            return self.receive.peek(limit_bytes)
+        skip, most = urgent.span(self)
+        return self.receive.peek(min(limit_bytes, most), skip)
 
     def read_into(
         self, memory: memoryview, extents: Sequence[tuple[int, int]], peek: bool = False
     ) -> int:
         """Copy into runs of RAM, (address, length in bytes); replies with how many bytes."""
-        limit = self.receive.length
-        if self.urgent_seq >= 0:
-            limit = urgent.limit(self, limit)
-        copied = self.receive.copy_out(memory, extents, limit)
+        queue = self.receive
+        skip = 0
+        if self.urgent_seq < 0:
+            copied = queue.copy_out(memory, extents, queue.length)
+        else:
+            skip, most = urgent.span(self)
+            copied = queue.copy_out(memory, extents, most, skip)
         if copied and not peek:
-            self.receive.drop(copied)
+            queue.drop(skip + copied)
+            if self.urgent_seq >= 0:
+                urgent.passed(self)
             peer = self.fused
             if peer is None:
                 send.after_read(self)
@@ -366,13 +381,13 @@ class Connection:
 
     @property
     def readable_bytes(self) -> int:
-        """What `read` would return at once (SIOCINQ); an urgent byte out of line does not count."""
-        return urgent.readable(self) if self.urgent_seq >= 0 else self.receive.length
+        """What `read` would return at once (SIOCINQ): not beyond the urgent mark."""
+        return self.receive.length if self.urgent_seq < 0 else urgent.span(self)[1]
 
     @property
     def at_eof(self) -> bool:
         """Everything that will ever arrive has been read: FIN received, or no connection left."""
-        return not self.receive.length and (self.fin_received or self.state is CLOSE)
+        return not self.readable_bytes and (self.fin_received or self.state is CLOSE)
 
     @property
     def send_space_bytes(self) -> int:
@@ -422,6 +437,10 @@ class Connection:
         return self.urgent_byte >= 0
 
     # ------------------------------------------------------------------ the end
+
+    def shutdown_read(self) -> None:
+        """SHUT_RD: nothing is refused for it now, but data after our own FIN will be (RST)."""
+        self.read_shut = True
 
     def shutdown_write(self) -> None:
         """SHUT_WR: a FIN after what was written."""

@@ -44,6 +44,8 @@ def finish(c: Connection, error: int) -> None:
         del tcp.connections[c.key]
     if c.listener is not None:
         c.listener.lost(c)
+    tcp.grown_bytes -= c.grown_bytes
+    c.grown_bytes = 0
     tcp.timers.forget(c)
     c.retransmit_at = c.ack_at = c.keep_at = NEVER
     c.send.drop_to(c.send.end)
@@ -134,6 +136,12 @@ def abort(c: Connection) -> None:
         send.reset(c)
     finish(c, 0 if c.orphan else errno.ECONNABORTED)
     c.changed = False
+
+
+def refuse_data(c: Connection) -> None:
+    """Data came that nobody will read: RST, and the end (RFC 2525 2.17)."""
+    send.reset(c)
+    finish(c, errno.ECONNRESET)
 
 
 def fin_received(c: Connection) -> None:

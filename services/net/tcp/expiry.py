@@ -75,7 +75,7 @@ def _repeat_syn(c: Connection, now_ns: int) -> None:
 
 
 def _given_up(c: Connection, now_ns: int) -> bool:
-    """Whether it has failed for too long; the connection is over then."""
+    """Whether the peer has been silent for too long; the connection is over then."""
     if not c.failing_since_ns:
         c.failing_since_ns = max(now_ns - c.rtt.rto, 1)
     limit = c.user_timeout_ns or c.tcp.limits.retry_limit_ns
@@ -83,32 +83,41 @@ def _given_up(c: Connection, now_ns: int) -> bool:
         limit = min(limit, _ORPHAN_RETRY_NS)
     if now_ns - c.failing_since_ns < limit:
         return False
+    if not c.snd_wnd and now_ns - c.heard_ns < MAX_RTO and not c.user_timeout_ns:
+        return False  # it has shrunk its window to nothing, but it lives
+    _give_up(c)
+    return True
+
+
+def _give_up(c: Connection) -> None:
     c.tcp.counters["TCPAbortOnTimeout"] += 1
     if c.orphan:
         send.reset(c)
     ending.finish(c, c.soft_error or errno.ETIMEDOUT)
-    return True
 
 
 def _timeout(c: Connection, now_ns: int) -> None:
     """The oldest segment in flight was not acknowledged in time (RFC 6298 5.4 to 5.7)."""
+    if c.probing:
+        c.probing = False
+        recovery.probe_tail(c)
+        send.arm(c, now_ns + c.rtt.rto)
+        return
     if _given_up(c, now_ns):
         return
-    tcp = c.tcp
-    tcp.counters["TCPTimeouts"] += 1
+    c.tcp.counters["TCPTimeouts"] += 1
     c.backoff += 1
-    c.path = tcp.path(c.remote_address, c.local_address)
     recovery.timed_out(c)
     send.push(c)
-    if c.state is not CLOSE:
-        send.arm(c, now_ns + c.rtt.backed_off(c.backoff))
+    send.arm(c, now_ns + c.rtt.backed_off(c.backoff))
 
 
 def _probe(c: Connection, now_ns: int) -> None:
     """Nothing is in flight but something waits: the window is closed, or it was held back.
 
     If the window has room for anything, a part goes, whatever Nagle or cork say. Else a segment
-    that the peer must answer. While it answers, it may stay closed forever (RFC 9293 3.8.6.1).
+    that the peer must answer. While it answers, it may stay closed forever (RFC 9293 3.8.6.1),
+    unless the owner is gone or has set a limit.
     """
     nxt = c.snd_nxt
     size = min(c.snd_una + c.snd_wnd, c.send.end) - nxt
@@ -117,29 +126,33 @@ def _probe(c: Connection, now_ns: int) -> None:
         c.snd_nxt = nxt + size
         if size < c.mss:
             c.small_to = c.snd_nxt
-        send.transmit(c, nxt, c.send.slice(nxt, nxt + size), 0)
         c.sent_ns = now_ns
+        send.transmit(c, nxt, c.send.slice(nxt, nxt + size), 0)
         send.push(c)
         return
-    if c.fin_queued and nxt == c.send.end and c.snd_wnd:
+    if c.snd_wnd and nxt == c.send.end:
         send.push(c)
         return
-    if c.backoff and now_ns - c.heard_ns >= c.rtt.backed_off(c.backoff - 1):
-        # The last probe was not answered.
-        if _given_up(c, now_ns):
-            return
-    elif c.orphan and _given_up(c, now_ns):
+    if not c.probing_since_ns:
+        c.probing_since_ns = now_ns
+    waited = now_ns - c.probing_since_ns
+    timeout = c.user_timeout_ns
+    exhausted = c.orphan and c.rtt.backed_off(c.backoff) >= MAX_RTO
+    if exhausted or (timeout and waited >= timeout):
+        _give_up(c)
+        return
+    if c.backoff and c.heard_ns < c.sent_ns and _given_up(c, now_ns):
         return
     c.backoff = min(c.backoff + 1, 16)
+    c.sent_ns = now_ns
     probe(c)
-    send.arm(c, now_ns + min(c.rtt.backed_off(c.backoff), MAX_RTO))
+    send.arm(c, now_ns + c.rtt.backed_off(c.backoff))
 
 
 def probe(c: Connection) -> None:
-    """A segment before the window, which the peer must answer (Linux's probes, 3.8.4)."""
+    """A segment before the window, which the peer must answer (RFC 9293 3.8.4)."""
     c.tcp.counters["TCPWinProbe"] += 1
-    nxt = c.snd_una - 1
-    send.transmit(c, nxt, b"", 0)
+    send.transmit(c, c.snd_una - 1, b"", 0)
 
 
 def arm_keepalive(c: Connection) -> None:

@@ -34,13 +34,14 @@ def join(one: Connection, other: Connection) -> bool:
         c.fused = peer
         c.snd_una = c.snd_nxt
         c.send.drop_to(c.send.end)
-        c.board.advance(c.snd_una)
         c.board.forget()
+        c.board.settle(c.snd_una)
         c.phase = 0
         c.duplicates = 0
         c.backoff = 0
         c.failing_since_ns = 0
-        c.timed_to = 0
+        c.timed_to = c.tail_to = 0
+        c.undo = None
         c.retransmit_at = c.ack_at = NEVER
         if c.starved:
             c.starved = False
@@ -85,7 +86,7 @@ def part(c: Connection) -> None:
             end.send.rebase(end.snd_nxt)
         end.small_to = end.snd_una
         end.recovery_point = end.snd_una
-        end.board.advance(end.snd_una)
+        end.board.settle(end.snd_una)
         end.snd_urgent = end.snd_una
         end.retransmit_at = NEVER
     for end in (c, peer):

@@ -172,7 +172,7 @@ def established(c: Connection) -> None:
     c.send.rebase(c.snd_una)
     c.small_to = c.snd_una
     c.snd_urgent = c.snd_una
-    c.board.advance(c.snd_una)
+    c.board.settle(c.snd_una)
     c.recovery_point = c.snd_una
     c.quick = QUICK_ACKS
     c.copied_mark = c.rcv_nxt
@@ -195,7 +195,7 @@ def completed(c: Connection, segment: Segment) -> bool:
     if listener is not None and not listener.admit(c, segment):
         return False
     c.snd_una = c.iss + 1
-    if not c.backoff:
+    if not c.backoff and c.retransmit_at != NEVER:
         c.rtt.sample(max(tcp.now_ns - c.sent_ns, 1))
     window = segment.window << c.snd_scale
     c.snd_wnd = c.max_window = window

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from services.net.proto import icmp, icmpv6
 from services.net.tcp import ending, send
 from services.net.tcp.limits import PathInfo, path_mss
+from services.net.tcp.recovery import LOSS
 from services.net.tcp.sequence import unwrap
 from services.net.tcp.state import CLOSE, SYN_RECV, SYN_SENT
 
@@ -61,8 +62,9 @@ def too_big(c: Connection, mtu: int) -> None:
     c.mss_announced = announced
     if c.snd_nxt > c.snd_una and path_mss(mtu, c.remote_address) > 0:
         # What is in flight was too big: lost, but not to congestion (RFC 1191 6.4).
-        board = c.board
-        board.lost_to = c.snd_nxt
-        board.sent_again_to = c.snd_una
+        c.board.begin(c.snd_una, c.snd_nxt)
+        c.phase = LOSS
+        c.recovery_point = c.snd_nxt
+        c.undo = None
         c.timed_to = 0
         send.push(c)

@@ -61,6 +61,8 @@ class Limits:
     send_max_bytes: int = 4 << 20
     receive_bytes: int = 128 << 10
     receive_max_bytes: int = 6 << 20
+    grown_max_bytes: int = 256 << 20
+    """How much all buffers together may grow beyond what they begin with."""
     max_connections: int = 65536
     max_orphans: int = 8192
     max_time_waits: int = 32768

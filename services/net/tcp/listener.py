@@ -15,7 +15,7 @@ from services.net.tcp import cookies, handshake, send
 from services.net.tcp.limits import MS, SECOND, path_mss
 from services.net.tcp.segment import ACK, SYN, Segment
 from services.net.tcp.sequence import MASK
-from services.net.tcp.state import LISTEN, SYN_RECV
+from services.net.tcp.state import LISTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,5 +225,5 @@ class Listener:
             return None
         tcp.counters["SyncookiesRecv"] += 1
         c.listener = self
-        c.state = SYN_RECV
+        c.defer_accept_ns = 0  # there is nobody who would wait
         return c

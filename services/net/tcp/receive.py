@@ -134,9 +134,9 @@ def _take_data(c: Connection, seq: int, payload: bytes | memoryview, size: int, 
     tcp = c.tcp
     c.received_ns = tcp.now_ns
     rcv_nxt = c.rcv_nxt
-    if c.orphan and size and seq + size > rcv_nxt:
+    if (c.orphan or (c.read_shut and c.fin_queued)) and size and seq + size > rcv_nxt:
         tcp.counters["TCPAbortOnData"] += 1
-        ending.abort(c)
+        ending.refuse_data(c)
         return
     end = seq + size
     if flags & FIN and c.fin_seq < 0 and end <= c.rcv_adv:

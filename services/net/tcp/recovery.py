@@ -3,6 +3,11 @@
 Phases: OPEN; RECOVERY after fast retransmit (RFC 6675 with SACK, RFC 6582 without); LOSS after a
 timeout (RFC 5681 3.1). In all three the scoreboard says what is lost and what is in the pipe, and
 `send.push` retransmits what fits under the congestion window.
+
+If the first acknowledgement after a retransmission echoes a timestamp older than it, the original
+had arrived after all (Eifel, RFC 3522): the window is restored (RFC 4015), and if it was reordering
+that deceived us, more duplicates are asked for next time. A loss in the tail of a flight, which no
+duplicate tells of, is looked for by a probe after two round trips (TLP, RFC 8985 section 7).
 """
 
 from __future__ import annotations
@@ -10,7 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.net.tcp import send
-from services.net.tcp.scoreboard import DUP_THRESH
+from services.net.tcp.limits import MS
+from services.net.tcp.scoreboard import DUP_THRESH, MAX_DUP_THRESH
+from services.net.tcp.sequence import HALF, MASK
 
 if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
@@ -19,15 +26,16 @@ if TYPE_CHECKING:
 OPEN, RECOVERY, LOSS = 0, 1, 2
 
 
-def duplicate(c: Connection, fresh: int) -> None:
-    """An acknowledgement that moved nothing, or told of `fresh` bytes beyond a hole."""
+def duplicate(c: Connection) -> None:
+    """An acknowledgement that moved nothing, or told of bytes beyond a hole."""
     c.duplicates += 1
     board = c.board
-    if not c.sack_on:
-        board.duplicate_bytes = min(board.duplicate_bytes + c.mss, c.snd_nxt - c.snd_una)
+    una = c.snd_una
+    if c.sack_on:
+        board.judge(una, c.mss)
     else:
-        board.judge(c.mss)
-    if c.phase == OPEN and (board.lost_to > c.snd_una or c.duplicates >= DUP_THRESH):
+        board.duplicate_bytes = min(board.duplicate_bytes + c.mss, c.snd_nxt - una)
+    if c.phase == OPEN and (board.lost_to > una or c.duplicates >= board.dup_thresh):
         _begin(c)
 
 
@@ -37,61 +45,107 @@ def _begin(c: Connection) -> None:
     if not c.sack_on and una < c.recovery_point:
         return  # duplicates of what a timeout has sent again
     board = c.board
+    tcp = c.tcp
+    _remember(c)
     c.phase = RECOVERY
     c.recovery_point = c.snd_nxt
-    c.undo = None
-    c.control.on_loss(c.snd_nxt - una, c.tcp.now_ns)
-    c.tcp.counters["TCPFastRetrans"] += 1
+    c.probing = False
+    c.control.on_loss(c.snd_nxt - una, tcp.now_ns)
+    if board.sent_again_to > una:
+        c.undo = None
+        return  # a loss after the last recovery's point, but found and sent again during it
     end = min(una + c.mss, c.snd_nxt)
     if board.ranges:
         end = min(end, board.ranges[0][0])
-    board.lost_to = max(board.lost_to, end)
-    board.sent_again_to = end
+    tcp.counters["TCPFastRetrans"] += 1
+    board.begin(una, end)
+    board.sent_again(una, end, c.snd_nxt)
     send.again(c, una, end)
-    send.arm(c, c.tcp.now_ns + c.rtt.rto)
+    send.arm(c, tcp.now_ns + c.rtt.rto)
 
 
-def progress(c: Connection, segment: Segment, acked: int, flight: int) -> None:
-    """`acked` bytes of `flight` left the scoreboard, while something was amiss."""
+def _remember(c: Connection) -> None:
+    """What to restore if the loss turns out to be none, and when it was believed."""
+    c.undo = None
+    if c.stamps_on:
+        stamp = (c.tcp.now_ns // MS + c.stamp_offset) & MASK
+        c.undo = (c.control.cwnd, c.control.ssthresh, stamp)
+
+
+def progress(c: Connection, segment: Segment, acked: int, limited: bool) -> None:
+    """`acked` bytes more are acknowledged, while something is amiss.
+
+    `limited`: the congestion window was in use, and may grow.
+    """
     board = c.board
-    control = c.control
+    una = c.snd_una
+    if c.undo is not None and _was_spurious(c, segment, acked):
+        return
     if c.phase == OPEN:
         c.duplicates = 0
         board.duplicate_bytes = 0
-        control.on_ack(acked, c.tcp.now_ns, c.rtt.srtt)
-    elif c.snd_una >= c.recovery_point:
+        if limited:
+            c.control.on_ack(acked, c.tcp.now_ns, c.rtt.srtt)
+        if board.ranges:
+            board.judge(una, c.mss)
+            if board.lost_to > una:
+                _begin(c)
+    elif una >= c.recovery_point:
         _end(c)
     elif c.phase == RECOVERY:
         if c.sack_on:
-            board.judge(c.mss)
-            if board.lost_to <= c.snd_una:
-                # A partial acknowledgement says that the next segment is missing, too.
-                board.lost_to = min(c.snd_una + c.mss, c.snd_nxt)
+            board.judge(una, c.mss)
         else:
             board.duplicate_bytes = max(board.duplicate_bytes - max(acked - c.mss, 0), 0)
-            board.lost_to = min(c.snd_una + c.mss, c.snd_nxt)
-            board.sent_again_to = c.snd_una
+            board.sent_again_to = una
+        # A partial acknowledgement says that the next segment is missing, too.
+        board.lost_to = max(board.lost_to, min(una + c.mss, c.snd_nxt))
     else:
-        control.on_ack(acked, c.tcp.now_ns, c.rtt.srtt)
+        if board.ranges:
+            board.judge(una, c.mss)
+        c.control.on_ack(acked, c.tcp.now_ns, c.rtt.srtt)
 
 
 def _end(c: Connection) -> None:
     """All that was in flight when the loss was found is acknowledged."""
     board = c.board
-    if c.phase == RECOVERY:
+    una = c.snd_una
+    if c.phase == RECOVERY and not c.sack_on:
         # RFC 6582 section 3.2, step 3: no burst of what the window would allow now.
-        in_pipe = board.pipe(c.snd_una, c.snd_nxt)
-        c.control.cwnd = min(c.control.ssthresh, max(in_pipe, c.mss) + c.mss)
-        if c.sack_on:
-            c.control.cwnd = c.control.ssthresh
+        in_flight = c.snd_nxt - una
+        c.control.cwnd = min(c.control.ssthresh, max(in_flight, c.mss) + c.mss)
+    c.phase = OPEN
+    c.undo = None
+    c.duplicates = 0
+    if not board.ranges:
+        board.settle(una)
+        return
+    board.judge(una, c.mss)
+    if board.lost_to > una:
+        _begin(c)
+
+
+def _was_spurious(c: Connection, segment: Segment, acked: int) -> bool:
+    """Eifel: whether the acknowledgement is of what was sent first, not of what was sent again."""
+    undo, c.undo = c.undo, None
+    if undo is None or segment.stamps is None:
+        return False
+    cwnd, ssthresh, stamp = undo
+    if (segment.stamps[1] - stamp) & MASK < HALF:
+        return False
+    board = c.board
+    una = c.snd_una
+    if c.phase == RECOVERY:
+        span = (max(board.highest, una) - una + acked) // c.mss + 1
+        board.dup_thresh = min(max(board.dup_thresh, span), MAX_DUP_THRESH)
+        c.tcp.counters["TCPTSReorder"] += 1
+    else:
+        c.tcp.counters["TCPSpuriousRTOs"] += 1
+    c.control.undo(cwnd, ssthresh)
     c.phase = OPEN
     c.duplicates = 0
-    board.duplicate_bytes = 0
-    board.lost_to = board.sent_again_to = c.snd_una
-    if board.ranges:
-        board.judge(c.mss)
-        if board.lost_to > c.snd_una:
-            _begin(c)
+    board.settle(una)
+    return True
 
 
 def timed_out(c: Connection) -> None:
@@ -100,17 +154,46 @@ def timed_out(c: Connection) -> None:
     una = c.snd_una
     if board.ranges and board.ranges[0][0] <= una:
         board.forget()  # the peer went back on a SACK
+    if c.phase == OPEN and c.backoff <= 1:
+        _remember(c)
+    else:
+        c.undo = None
+    board.dup_thresh = DUP_THRESH
     board.duplicate_bytes = 0
     c.duplicates = 0
     c.control.on_timeout(c.snd_nxt - una, c.tcp.now_ns, c.phase != LOSS)
     c.phase = LOSS
     c.recovery_point = c.snd_nxt
     c.timed_to = 0
-    c.undo = None
-    board.lost_to = c.snd_nxt
-    board.sent_again_to = una
+    board.begin(una, c.snd_nxt)
 
 
-def duplicate_received(c: Connection, start: int, end: int) -> None:
-    """The peer got something twice (RFC 2883)."""
-    c.tcp.counters["TCPDSACKRecv"] += 1
+def probe_tail(c: Connection) -> None:
+    """TLP: new data if there is some, else the last segment again (RFC 8985 7.3)."""
+    tcp = c.tcp
+    tcp.counters["TCPLossProbes"] += 1
+    una, nxt = c.snd_una, c.snd_nxt
+    size = min(c.send.end - nxt, c.mss, una + c.snd_wnd - nxt)
+    if size > 0:
+        c.snd_nxt = nxt + size
+        c.tail_again = False
+        send.transmit(c, nxt, c.send.slice(nxt, nxt + size), 0)
+    else:
+        c.tail_again = True
+        send.again(c, max(una, nxt - c.mss), nxt)
+    c.tail_to = c.snd_nxt
+
+
+def judge_probe(c: Connection, ack: int, repeated: bool, duplicate: bool) -> None:
+    """What a probe sent is acknowledged: was it lost before? Then that was congestion (7.4.2).
+
+    `repeated`: a D-SACK says that the peer had it already; so does a `duplicate` without SACK.
+    An acknowledgement just up to it decides nothing: it may be that of the original.
+    """
+    if not c.tail_again or repeated or duplicate:
+        c.tail_to = 0
+    elif ack > c.tail_to:
+        c.tail_to = 0
+        c.tcp.counters["TCPLossProbeRecovery"] += 1
+        if c.phase == OPEN:
+            c.control.on_loss(c.control.cwnd, c.tcp.now_ns)

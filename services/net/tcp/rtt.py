@@ -11,17 +11,23 @@ from services.net.tcp.limits import MS, NEVER, SECOND
 MIN_RTO = 200 * MS
 MAX_RTO = 120 * SECOND
 FIRST_RTO = SECOND
+PTO_MARGIN = 10 * MS
 
 
 class RoundTrip:
-    """The estimator: `srtt` (0: no sample yet), `rttvar`, `rto` without back-off, `least`."""
+    """The estimator: `srtt` (0: no sample yet), `rttvar`, `rto` without back-off, `least`.
 
-    __slots__ = ("least", "rto", "rttvar", "srtt")
+    `pto` is when a tail loss probe is due: two round trips (RFC 8985 7.2) and a margin for the
+    peer's scheduling.
+    """
+
+    __slots__ = ("least", "pto", "rto", "rttvar", "srtt")
 
     def __init__(self) -> None:
         self.srtt = 0
         self.rttvar = 0
         self.rto = FIRST_RTO
+        self.pto = FIRST_RTO
         self.least = NEVER
 
     def sample(self, rtt: int) -> None:
@@ -36,6 +42,7 @@ class RoundTrip:
         else:
             self.srtt = rtt or 1
             self.rttvar = rtt >> 1
+        self.pto = (self.srtt << 1) + PTO_MARGIN
         term = self.rttvar << 2
         rto = self.srtt + (term if term > MIN_RTO else MIN_RTO)
         self.rto = rto if rto < MAX_RTO else MAX_RTO

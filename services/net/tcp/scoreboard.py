@@ -6,30 +6,53 @@ Both are sequence numbers; a timeout sets the first to everything that was sent.
 SACK has no ranges; its duplicate acknowledgements are counted in `duplicate_bytes` instead, as
 one segment each that has left the network.
 
-Ranges are bounded (a hostile peer may acknowledge every other byte): beyond `MAX_RANGES` new ones
-are ignored, which costs a needless retransmission at worst.
+A retransmission can be lost, too. RFC 6675 leaves that to the timeout; here each is remembered in
+`_again` with what had been sent by then: if so much is held beyond that point that any other byte
+would be deemed lost, and the retransmission is not, it goes to `_redo` and is sent once more.
+
+`una`, the first byte that is not acknowledged, is passed in: the board does not follow it while
+nothing is amiss. Ranges are bounded (a hostile peer may acknowledge every other byte): beyond
+`MAX_RANGES` new ones are ignored, which costs a needless retransmission at worst.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 
 MAX_RANGES = 1024
 DUP_THRESH = 3
+MAX_DUP_THRESH = 300
+"""As Linux bounds what it calls reordering, in segments."""
 
 
 class Scoreboard:
     """See the module."""
 
-    __slots__ = ("_starts", "duplicate_bytes", "lost_to", "ranges", "sacked_bytes", "sent_again_to")
+    __slots__ = (
+        "_again",
+        "_redo",
+        "_starts",
+        "dup_thresh",
+        "duplicate_bytes",
+        "lost_to",
+        "ranges",
+        "sacked_bytes",
+        "sent_again_to",
+    )
 
     def __init__(self, seq: int) -> None:
         self.ranges: list[list[int]] = []
         self._starts: list[int] = []
+        self._again: deque[tuple[int, int, int]] = deque()  # start, end, what was sent by then
+        self._redo: deque[tuple[int, int]] = deque()
         self.sacked_bytes = 0
         self.duplicate_bytes = 0
         self.lost_to = seq
         self.sent_again_to = seq
+        self.dup_thresh = DUP_THRESH
+
+    # ------------------------------------------------------------------ what the peer tells
 
     def add(self, start: int, end: int) -> int:
         """Take in a block that lies within what is in flight; replies with the bytes new in it."""
@@ -57,15 +80,19 @@ class Scoreboard:
 
     def advance(self, una: int) -> None:
         """Everything below `una` is acknowledged."""
-        ranges = self.ranges
-        while ranges and ranges[0][0] <= una:
-            left, right = ranges[0]
+        gone = 0
+        for held in self.ranges:
+            left, right = held
+            if left >= una:
+                break
             if right > una:
                 self.sacked_bytes -= una - left
-                ranges[0][0] = self._starts[0] = una
+                held[0] = self._starts[gone] = una
                 break
             self.sacked_bytes -= right - left
-            del ranges[0], self._starts[0]
+            gone += 1
+        if gone:
+            del self.ranges[:gone], self._starts[:gone]
         if self.lost_to < una:
             self.lost_to = una
         if self.sent_again_to < una:
@@ -81,26 +108,38 @@ class Scoreboard:
         """The end of the last range, or 0."""
         return self.ranges[-1][1] if self.ranges else 0
 
-    def judge(self, mss: int) -> None:
+    # ------------------------------------------------------------------ what follows from it
+
+    def judge(self, una: int, mss: int) -> None:
         """Move `lost_to` up: section 4's IsLost, for all bytes at once.
 
         A byte is lost if three ranges, or more than two segments' bytes, are held above it. That
-        can only be true of lower bytes if it is of higher ones: so there is one edge.
+        can only be true of higher bytes if it is of lower ones: so there is one edge.
         """
         above = 0
+        enough = (self.dup_thresh - 1) * mss
         for count, (left, right) in enumerate(reversed(self.ranges), 1):
             above += right - left
-            if count >= DUP_THRESH or above > (DUP_THRESH - 1) * mss:
+            if count >= self.dup_thresh or above > enough:
                 if left > self.lost_to:
                     self.lost_to = left
-                return
+                break
+        again = self._again
+        highest = self.highest
+        while again:
+            start, end, sent_by_then = again[0]
+            if end > una and not self.is_held(max(start, una), end):
+                if highest < sent_by_then + self.dup_thresh * mss:
+                    break
+                self._redo.append((start, end))
+            again.popleft()
 
     def pipe(self, una: int, nxt: int) -> int:
         """Bytes thought to be in the network: section 4's SetPipe."""
         lost_to, again_to = self.lost_to, self.sent_again_to
         if lost_to <= una:
             return max(nxt - una - self.sacked_bytes - self.duplicate_bytes, 0)
-        pipe = 0
+        pipe = -self.duplicate_bytes
         at = una
         for left, right in self.ranges:
             if at < left:
@@ -108,17 +147,27 @@ class Scoreboard:
             at = right
         if at < nxt:
             pipe += _in_flight(at, nxt, lost_to, again_to)
-        return max(pipe - self.duplicate_bytes, 0)
+        for start, end in self._redo:
+            if end > una and not self.is_held(max(start, una), end):
+                pipe -= end - max(start, una)
+        return max(pipe, 0)
 
-    def next_lost(self, mss: int) -> tuple[int, int] | None:
+    def next_lost(self, una: int, mss: int) -> tuple[int, int] | None:
         """The next range to retransmit, at most `mss` long: section 4's NextSeg, rule 1."""
-        return self._next_hole(self.lost_to, mss)
+        redo = self._redo
+        while redo:
+            start, end = redo[0]
+            start = max(start, una)
+            if start < end and not self.is_held(start, end):
+                return start, min(end, start + mss)
+            redo.popleft()
+        return self._hole(self.lost_to, mss)
 
-    def next_hole(self, mss: int) -> tuple[int, int] | None:
-        """The next range below the highest held that was not retransmitted: NextSeg, rule 3."""
-        return self._next_hole(self.highest, mss)
+    def next_suspect(self, mss: int) -> tuple[int, int] | None:
+        """The next range below what is held that was not sent again: NextSeg, rule 3."""
+        return self._hole(self.highest, mss)
 
-    def _next_hole(self, until: int, mss: int) -> tuple[int, int] | None:
+    def _hole(self, until: int, mss: int) -> tuple[int, int] | None:
         at = self.sent_again_to
         if at >= until:
             return None
@@ -130,8 +179,35 @@ class Scoreboard:
                 at = right
         return (at, min(at + mss, until)) if at < until else None
 
+    def sent_again(self, start: int, end: int, nxt: int) -> None:
+        """What `next_lost` or `next_suspect` gave was retransmitted."""
+        if end > self.sent_again_to:
+            self.sent_again_to = end
+        elif self._redo:
+            _, until = self._redo.popleft()
+            if until > end:
+                self._redo.appendleft((end, until))
+        self._again.append((start, end, nxt))
+
+    # ------------------------------------------------------------------ episodes
+
+    def begin(self, una: int, lost_to: int) -> None:
+        """Recovery begins: nothing was sent again yet, and what is below `lost_to` is lost."""
+        self._again.clear()
+        self._redo.clear()
+        self.sent_again_to = una
+        if self.lost_to < lost_to:
+            self.lost_to = lost_to
+
+    def settle(self, una: int) -> None:
+        """Recovery ends: nothing is deemed lost. What the peer holds stays known."""
+        self._again.clear()
+        self._redo.clear()
+        self.duplicate_bytes = 0
+        self.lost_to = self.sent_again_to = una
+
     def forget(self) -> None:
-        """The peer has gone back on what it held, or nothing of it matters any longer."""
+        """The peer has gone back on what it held, or it does not matter any longer."""
         self.ranges.clear()
         self._starts.clear()
         self.sacked_bytes = 0

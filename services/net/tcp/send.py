@@ -155,6 +155,40 @@ def arm(c: Connection, at_ns: int) -> None:
         c.tcp.timers.arm(c, at_ns)
 
 
+def arm_retransmission(c: Connection) -> None:
+    """Something is in flight: set the deadline of a tail loss probe, or of the timeout.
+
+    A probe comes first if nothing is amiss and none is under way (RFC 8985 7.2); a single segment
+    may have its acknowledgement delayed, so it is given longer.
+    """
+    rtt = c.rtt
+    wait = rtt.rto if not c.backoff else rtt.backed_off(c.backoff)
+    if c.sack_on and not c.phase and not c.tail_to and not c.board.sacked_bytes and not c.backoff:
+        c.probing = True
+        pto = rtt.pto
+        if c.snd_nxt - c.snd_una <= c.mss:
+            pto += 200 * MS
+        if pto < wait:
+            wait = pto
+    else:
+        c.probing = False
+    at = c.retransmit_at = c.tcp.now_ns + wait
+    if at < c.alarm_ns:
+        c.tcp.timers.arm(c, at)
+
+
+def grow_buffer(c: Connection) -> None:
+    """Let the send buffer hold two congestion windows, up to the host's limits."""
+    tcp = c.tcp
+    limits = tcp.limits
+    wanted = min(c.control.cwnd << 1, limits.send_max_bytes)
+    growth = wanted - c.send_limit
+    if growth > 0 and tcp.grown_bytes + growth <= limits.grown_max_bytes:
+        tcp.grown_bytes += growth
+        c.grown_bytes += growth
+        c.send_limit = wanted
+
+
 def flush(c: Connection) -> None:
     """The owner has changed what may be held back."""
     if c.send.end > c.send.base:
@@ -187,16 +221,26 @@ def after_read(c: Connection) -> None:
 
 
 def _tune(c: Connection) -> int:
-    """Let the receive buffer grow to twice of what is read in a round trip; replies with it."""
+    """Let the receive buffer hold twice what is read in a round trip; replies with its size.
+
+    The peer's window doubles each round trip in slow start, and so must ours.
+    """
     limit = c.receive_limit
-    read = c.rcv_nxt - c.receive.length
-    if read - c.copied_mark > limit >> 1:
-        now = c.tcp.now_ns
-        least = c.tcp.limits.receive_max_bytes
-        if now - c.copied_mark_ns <= c.rtt.srtt * 2 and limit < least:
-            limit = c.receive_limit = min(limit * 2, least)
+    tcp = c.tcp
+    elapsed = tcp.now_ns - c.copied_mark_ns
+    if elapsed >= (c.rtt.srtt or 200 * MS):
+        read = c.rcv_nxt - c.receive.length
+        copied = read - c.copied_mark
         c.copied_mark = read
-        c.copied_mark_ns = now
+        c.copied_mark_ns = tcp.now_ns
+        if copied << 1 > limit and elapsed < (c.rtt.srtt or 200 * MS) << 2:
+            limits = tcp.limits
+            wanted = min((copied << 1) + 16 * c.rcv_mss, limits.receive_max_bytes)
+            growth = wanted - limit
+            if growth > 0 and tcp.grown_bytes + growth <= limits.grown_max_bytes:
+                tcp.grown_bytes += growth
+                c.grown_bytes += growth
+                limit = c.receive_limit = wanted
     return limit
 
 
@@ -222,62 +266,45 @@ def push(c: Connection, more: bool = False) -> None:
         _send_new(c, in_pipe, more)
     if c.retransmit_at == NEVER:
         if c.snd_nxt > una:
-            arm(c, c.tcp.now_ns + c.rtt.backed_off(c.backoff))
+            arm_retransmission(c)
         elif c.send.end > c.snd_nxt or (c.fin_queued and not c.fin_sent):
             # Nothing is in flight that could be answered: probe the window, or end the holding.
             arm(c, c.tcp.now_ns + c.rtt.backed_off(c.backoff))
 
 
-def _send_new(  # noqa: C901 (the fast path, in one piece)
-    c: Connection, in_pipe: int, more: bool
-) -> None:
+def _send_new(c: Connection, in_pipe: int, more: bool) -> None:
     """New data, and the FIN behind it."""
-    buffer, mss = c.send, c.mss
+    mss = c.mss
+    largest = c.gso_bytes_max
     if c.reassembly.runs:
         mss -= 4 + 8 * min(len(c.reassembly.runs), 3)  # room for the blocks
-    nxt, end = c.snd_nxt, buffer.end
+        largest = mss
+    nxt, end = c.snd_nxt, c.send.end
     now = c.tcp.now_ns
-    if not in_pipe and nxt == c.snd_una and nxt > c.iss + 1:
-        _restart_after_idle(c, now)
+    if not in_pipe and nxt == c.snd_una and now - c.sent_ns > c.rtt.rto:
+        c.control.on_idle((now - c.sent_ns) // c.rtt.rto)
     edge = c.snd_una + c.snd_wnd
     room = c.control.cwnd - in_pipe
-    largest = c.gso_bytes_max if mss == c.mss else mss
     while nxt < end:
-        size = min(end - nxt, edge - nxt, room)
-        flags = 0
-        if size < end - nxt:
-            if size < mss:
-                if edge - nxt <= room and size > 0 and size << 1 >= c.max_window:
-                    pass  # half of the largest window it ever had: the peer's buffer is small
-                else:
-                    break
-            else:
-                size -= size % mss
-        else:
-            partial = size % mss
-            if partial and not _may_send_small(c, more):
-                size -= partial
-                if not size:
-                    break
-            else:
-                flags = PSH
+        size = _size(c, end - nxt, edge - nxt, room, mss, more)
+        if not size:
+            break
         if size > largest:
             size = largest
-            flags = 0
         until = nxt + size
-        if until == end and c.fin_queued and until < edge:
+        flags = PSH if until == end else 0
+        c.snd_nxt = until
+        if flags and c.fin_queued and until < edge:
             flags |= FIN
             c.fin_sent = True
             c.snd_nxt = until + 1
-        else:
-            c.snd_nxt = until
-        if size < c.mss:
+        if size < mss:
             c.small_to = until
         if not c.timed_to and not c.phase:
             c.timed_to = until
             c.timed_at = now
         c.sent_ns = now
-        transmit(c, nxt, buffer.slice(nxt, until), flags)
+        transmit(c, nxt, c.send.slice(nxt, until), flags)
         nxt = until
         room -= size
     if c.fin_queued and not c.fin_sent and nxt == end and nxt < edge:
@@ -288,13 +315,20 @@ def _send_new(  # noqa: C901 (the fast path, in one piece)
         c.pingpong = True
 
 
-def _may_send_small(c: Connection, more: bool) -> bool:
-    """Whether a segment that is not full, with nothing behind it, may go."""
-    if c.fin_queued:
-        return True
-    if more or c._cork:
-        return False
-    return c._nodelay or c.small_to <= c.snd_una
+def _size(c: Connection, waiting: int, window: int, room: int, mss: int, more: bool) -> int:
+    """How much may go now: whole segments, or a part of one that has reason to; 0: nothing."""
+    size = min(waiting, window, room)
+    if size == waiting:
+        part = size % mss
+        if not part or c.fin_queued:
+            return size
+        if more or c._cork or not (c._nodelay or c.small_to <= c.snd_una):
+            return size - part
+        return size
+    if size >= mss:
+        return size - size % mss
+    # Less than a segment: only half of the largest window that there ever was.
+    return size if size == window > 0 and size << 1 >= c.max_window else 0
 
 
 def _retransmit(c: Connection, in_pipe: int) -> int:
@@ -303,14 +337,17 @@ def _retransmit(c: Connection, in_pipe: int) -> int:
     una = c.snd_una
     edge = una + c.snd_wnd
     while True:
-        hole = board.next_lost(c.mss)
+        hole = board.next_lost(una, c.mss)
         if hole is None:
-            return in_pipe
+            if c.phase == 1 and c.send.end <= c.snd_nxt:
+                hole = board.next_suspect(c.mss)
+            if hole is None:
+                return in_pipe
         start, end = hole
         if (in_pipe and in_pipe + end - start > control.cwnd) or (start > una and start >= edge):
             return in_pipe
         again(c, start, end)
-        board.sent_again_to = end
+        board.sent_again(start, end, c.snd_nxt)
         in_pipe += end - start
 
 
@@ -324,13 +361,6 @@ def again(c: Connection, start: int, end: int) -> None:
     c.lifetime_retransmits += 1
     c.tcp.counters["RetransSegs"] += 1
     transmit(c, start, c.send.slice(start, until) if start < until else b"", flags)
-
-
-def _restart_after_idle(c: Connection, now_ns: int) -> None:
-    idle = now_ns - c.sent_ns
-    rto = c.rtt.rto
-    if idle > rto:
-        c.control.on_idle(idle // rto)
 
 
 def reset(c: Connection) -> None:

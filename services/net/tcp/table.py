@@ -57,6 +57,7 @@ class Tcp:
         self.on_syn: Callable[[Packet], bool] | None = None
         self.counters: defaultdict[str, int] = defaultdict(int)
         self.orphans = 0
+        self.grown_bytes = 0  # by which buffers are larger than they began
         self.timers = TimerHeap()
         self.time_waits = TimeWaits(self)
         self.secrets = Secrets(random)
@@ -200,6 +201,8 @@ class Tcp:
                 c = listener.from_cookie(packet, segment) if not flags & SYN else None
                 if c is not None:
                     receive.arrives(c, segment)
+                    if c.state is SYN_RECV:
+                        self.forget(c)
                     c.tell()
                     return
             elif flags & SYN:

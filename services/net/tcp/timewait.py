@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from services.net.tcp.limits import MS, SECOND
+from services.net.tcp.limits import MS, NEVER, SECOND
 from services.net.tcp.segment import ACK, FIN, RST, SYN, Segment
 from services.net.tcp.sequence import HALF, MASK, after, unwrap
 from services.net.tcp.state import TIME_WAIT
@@ -28,6 +28,7 @@ class TimeWait:
     """The record of one connection."""
 
     __slots__ = (
+        "answered_ns",
         "ends_ns",
         "key",
         "local",
@@ -54,6 +55,7 @@ class TimeWait:
         self.stamp_offset = c.stamp_offset
         self.ts_recent = c.ts_recent
         self.ts_recent_ns = c.ts_recent_ns
+        self.answered_ns = -NEVER
         self.ends_ns = c.tcp.now_ns + c.tcp.limits.time_wait_ns
 
 
@@ -150,11 +152,20 @@ class TimeWaits:
         if not flags & ACK and not flags & SYN:
             return False
         if flags & FIN and not old:
-            record.ends_ns = tcp.now_ns + tcp.limits.time_wait_ns
-            self._queue.append((record.ends_ns, record))
-        if segment.length or old or seq != record.rcv_nxt:
+            self._renew(record)
+        # Not too often, or two records with different ideas would answer each other forever.
+        rested = tcp.now_ns - record.answered_ns >= tcp.limits.invalid_interval_ns
+        if rested and (segment.length or old or seq != record.rcv_nxt):
+            record.answered_ns = tcp.now_ns
             self._answer(record, packet)
         return False
+
+    def _renew(self, record: TimeWait) -> None:
+        """The peer's FIN came again: wait anew. Once a second at the most, to bound the queue."""
+        ends_ns = self._tcp.now_ns + self._tcp.limits.time_wait_ns
+        if ends_ns - record.ends_ns >= SECOND:
+            record.ends_ns = ends_ns
+            self._queue.append((ends_ns, record))
 
     def _answer(self, record: TimeWait, packet: Packet) -> None:
         """Acknowledge again what was acknowledged last."""
