@@ -193,19 +193,13 @@ class Network:
 
     def close(self, socket: NetSocket, wait: bool) -> bool:
         """The last descriptor is gone. True: it lingers; it keeps its slot until closed again."""
-        if not socket.closed and socket.close(wait):
+        if socket.close(wait):
             return True
         if self.sockets.pop(socket.handle, None) is not None:
             self.board.ready[socket.slot] = 0
             self._free_slots.append(socket.slot)
             socket.slot = -1
         return False
-
-    def linger_over(self, socket: TcpSocket) -> None:
-        """A lingering socket's connection has changed: tell its closer once all is acknowledged."""
-        if socket.slot >= 0 and not socket.lingers:
-            self.board.ready[socket.slot] = abi.POLLHUP
-            self.board.listener(socket.slot, abi.POLLHUP)
 
     # Interfaces -----------------------------------------------------------------------------
 

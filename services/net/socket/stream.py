@@ -113,9 +113,8 @@ class TcpSocket(InetSocket):
     def changed(self) -> None:
         """The protocol tells that something may have changed."""
         board, slot = self.network.board, self.slot
-        if slot < 0:
-            if self.closed:
-                self.network.linger_over(self)
+        if self.closed:
+            self._linger_over()
             return
         now, before = self.ready(), board.ready[slot]
         board.ready[slot] = now
@@ -126,8 +125,6 @@ class TcpSocket(InetSocket):
             if readable > self._readable_before:
                 events |= now & IN
             self._readable_before = readable
-            if self.closed:
-                self.network.linger_over(self)
         elif now:
             events |= now  # a listener: each connection is an event
         if events:
@@ -276,7 +273,6 @@ class TcpSocket(InetSocket):
     def _disconnect(self) -> None:
         """connect(2) to AF_UNSPEC: reset the connection, or stop listening; fresh again."""
         if self.connection is not None:
-            self.connection.on_change = _nothing
             self.connection.abort()
             self._forget_connection()
         if self.listener is not None:
@@ -288,7 +284,7 @@ class TcpSocket(InetSocket):
         self.refresh()
 
     def _forget_connection(self) -> None:
-        self.connection = None
+        self.part()
         self.remote = None
         self._told_connected = False
         self._readable_before = 0
@@ -505,30 +501,43 @@ class TcpSocket(InetSocket):
         self.tell(self.ready())
 
     def close(self, wait: bool) -> bool:
-        """The last descriptor is gone: FIN, or RST (SO_LINGER of 0 seconds, unread data)."""
-        self.closed = True
+        """The last descriptor is gone: FIN, or RST (SO_LINGER of 0 seconds, unread data).
+
+        True: it lingers, and is to be closed again.
+        """
+        first, self.closed = not self.closed, True
         if self.listener is not None:
             self.listener.close()
             self.listener = None
-        connection = self.connection
-        lingering = False
-        if connection is not None:
-            word = self.kept.get((SOL_SOCKET, abi.SO_LINGER), 0)
-            if word >> 32 and not word & 0xFFFF_FFFF:
-                connection.on_change = _nothing
-                connection.abort()
-            else:
-                connection.close()
-                lingering = wait and self.linger_ns > 0 and connection.state in CLOSING
-                if not lingering:
-                    connection.on_change = _nothing
         self.release_port()
-        return lingering
+        connection = self.connection
+        if connection is None:
+            return False
+        word = self.kept.get((SOL_SOCKET, abi.SO_LINGER), 0)
+        if first and word >> 32 and not word & 0xFFFF_FFFF:
+            connection.abort()
+        elif first:
+            connection.close()
+            if wait and self.linger_ns and connection.state in CLOSING:
+                return True
+        self.part()
+        return False
 
-    @property
-    def lingers(self) -> bool:
-        """Closed, and waiting for its FIN to be acknowledged."""
-        return self.connection is not None and self.connection.state in CLOSING
+    def part(self) -> None:
+        """Let the connection go its own way; no cycle keeps the two alive."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.on_change = _nothing
+            connection.owner = None
+
+    def _linger_over(self) -> None:
+        """A lingering connection has changed: tell its closer once all is acknowledged."""
+        if self.connection is None or self.connection.state in CLOSING:
+            return
+        self.part()
+        if self.slot >= 0:
+            self.network.board.ready[self.slot] = POLLHUP
+            self.network.board.listener(self.slot, POLLHUP)
 
     @property
     def linger_ns(self) -> int:
