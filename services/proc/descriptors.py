@@ -43,6 +43,9 @@ class OpenFile:
     remote = False
     """`poll` repeats what `refresh` learnt: readiness is kept elsewhere, or depends on who asks."""
 
+    parcels: int = 0
+    """How many of the holders are messages in flight; counted for sockets only."""
+
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.offset = 0
@@ -104,6 +107,9 @@ class OpenFile:
 
     async def closed(self, thread: Thread | None) -> None:
         """The last holder is gone."""
+
+    async def forsaken(self, thread: Thread | None) -> None:
+        """Every holder that is left is a message in flight (unix(7)): see `parcels`."""
 
     async def path(self) -> bytes:
         """What /proc/PID/fd/N reads as."""
@@ -194,3 +200,5 @@ async def drop(file: OpenFile, thread: Thread | None) -> None:
             for watcher in list(file.watchers):
                 watcher.forget()
         await file.closed(thread)
+    elif file.holders == file.parcels:
+        await file.forsaken(thread)

@@ -22,7 +22,7 @@ import pytest
 import trio
 
 from services.proc.abi import O_NONBLOCK, SIGPIPE
-from services.proc.files.unix_core import charge
+from services.proc.files.unix.messages import charge
 from services.proc.signals.core import bit
 
 if TYPE_CHECKING:

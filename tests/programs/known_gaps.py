@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 GAPS = {
-    "python-unix-sockets": "sockets other than pairs await the network service",
-    "python-asyncio": "sockets other than pairs await the network service",
     "int-page-fault": "the emulator delivers INT 14 as vector 14, not as a protection fault",
-    "bad-pointers": "calls of the network service, and sched_rr_get_interval, are ENOSYS",
+    "bad-pointers": "sched_rr_get_interval is ENOSYS; futex and /dev/null look where Linux does not",
 }
 
 

@@ -82,6 +82,7 @@ class Socket(OpenFile):
         "family",
         "memory",
         "options",
+        "parcels",
         "protocol",
         "receive_bytes",
         "receive_low_bytes",
@@ -109,6 +110,7 @@ class Socket(OpenFile):
         self.receive_low_bytes = 1
         self.receive_timeout_ns = self.send_timeout_ns = 0
         """SO_RCVTIMEO, SO_SNDTIMEO; 0: for ever, -1: not at all."""
+        self.parcels = 0
         self.options: dict[int, int] = {}
         """The other options of SOL_SOCKET that were set, by number."""
 
@@ -130,8 +132,8 @@ class Socket(OpenFile):
         """connect(2)."""
         raise PosixError(EOPNOTSUPP)
 
-    async def pair(self, other: Socket) -> None:
-        """socketpair(2): connect two new sockets of this family."""
+    async def pair(self, thread: Thread, other: Socket) -> None:
+        """socketpair(2): connect this and `other`, both new and of this family."""
         raise PosixError(EOPNOTSUPP)
 
     async def name(self) -> bytes:

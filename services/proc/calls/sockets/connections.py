@@ -71,7 +71,8 @@ async def sys_accept4(t: Thread, fd: int, name: int, length_at: int, flags: int)
 async def sys_connect(t: Thread, fd: int, name: int, length: int) -> int:
     """connect(2)."""
     socket = socket_at(t, fd)
-    await socket.connect(t, await name_in(t, name, length))
+    target = await name_in(t, name, length)
+    await socket.hold(t, socket.connect(t, target))
     return 0
 
 

@@ -10,7 +10,7 @@ from bus.errors import PosixError
 from services.proc.abi import O_CLOEXEC, O_NONBLOCK, s32
 from services.proc.calls.files import close_fd, install
 from services.proc.descriptors import drop
-from services.proc.files import unixpair
+from services.proc.files import unix
 from services.proc.files.socket import AF_INET, AF_UNIX, SOCK_PACKET
 from services.proc.table import syscall
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TYPE_MASK, SOCK_TYPES = 0xF, 11
 AF_MAX = 46
 FD_PAIR_BYTES = 8
-BUILT_IN: dict[int, Create] = {AF_UNIX: unixpair.create}
+BUILT_IN: dict[int, Create] = {AF_UNIX: unix.create}
 
 
 def _split_type(type_: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ async def sys_socketpair(t: Thread, family: int, type_: int, protocol: int, wher
             made = await _create(t, s32(family), kind, s32(protocol), flags)
             made.holders += 1
             pair.append(made)
-        await pair[0].pair(pair[1])
+        await pair[0].pair(t, pair[1])
         fds += [t.install(made, bool(flags & O_CLOEXEC)) for made in pair]
         await t.copyout(where, struct.pack("<ii", *fds))
     except BaseException:

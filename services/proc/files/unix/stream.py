@@ -1,0 +1,223 @@
+"""AF_UNIX streams (unix(7), SOCK_STREAM).
+
+A small write between two connected sockets, and a read of all that is there, are one copy each and
+nothing else. `sink` says that the short cut may be taken.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, EISCONN, ENOTCONN, EOPNOTSUPP, EPIPE
+from typing import TYPE_CHECKING
+
+from bus.errors import PosixError
+from services.proc.descriptors import drop
+from services.proc.files.anon import gather, total
+from services.proc.files.socket import (
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_PEEK,
+    SHUT_IN,
+    SHUT_OUT,
+    SOCK_STREAM,
+    Received,
+)
+from services.proc.files.unix.connection import ConnectionSocket
+from services.proc.files.unix.endpoint import ESTABLISHED, IN, OUT
+from services.proc.files.unix.messages import SMALL_BYTES, SMALL_CHARGE, Message, charge
+from services.proc.files.unix.rights import check_user, launch, read_control
+from services.proc.park import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.drivers.ram.api import Extent
+    from services.proc.files.socket import ControlMessage
+    from services.proc.files.unix.endpoint import UnixSocket
+    from services.proc.files.unix.messages import Sender
+    from services.proc.files.unix.rights import Parcel
+    from services.proc.task import Thread
+
+PIECE_BYTES = 36544
+"""The most that Linux puts into one socket buffer of a stream."""
+
+
+class StreamSocket(ConnectionSocket):
+    """SOCK_STREAM."""
+
+    __slots__ = ()
+    CLASS = SOCK_STREAM
+
+    def settle(self) -> None:
+        """Plain writes may go straight to the peer's inbox."""
+        peer = self.peer
+        open_both = (
+            peer is not None
+            and self.state == ESTABLISHED
+            and not self.shut & SHUT_OUT
+            and not peer.shut & SHUT_IN
+            and not peer.dead
+            and not self.passes
+            and not peer.passes
+            and peer.listener is None
+            and not self.error
+        )
+        self.sink = peer if open_both else None
+
+    # Receiving ------------------------------------------------------------------------------
+
+    async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
+        """read(2)."""
+        inbox = self.inbox
+        if len(inbox) == 1 and len(extents) == 1 and not self.passes:
+            message, (paddr, room) = inbox[0], extents[0]
+            data = message.data
+            size = len(data)
+            if size <= room and not message.head and message.parcel is None:
+                self.memory[paddr : paddr + size] = data
+                inbox.clear()
+                source = message.source
+                source.charged -= message.charged
+                if source.queue.entries and source.charged * 4 <= source.send_bytes:
+                    source.queue.wake(OUT)
+                return size
+        return await super().read(thread, extents, offset)
+
+    async def receive(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
+        """recvmsg(2), once; descriptors of a message read in part go with its first byte."""
+        if self.state != ESTABLISHED or flags & MSG_OOB:
+            raise PosixError(EINVAL)
+        if self.inbox and self.receive_low_bytes == 1:
+            return self._take(extents, flags)
+        return await self.hold(thread, self._take_later(thread, extents, flags))
+
+    async def _take_later(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
+        low = max(min(self.receive_low_bytes, total(extents)), 1)
+        if not await self._await_bytes(thread, low, flags):
+            return Received(0)
+        return self._take(extents, flags)
+
+    def _take(self, extents: list[Extent], flags: int) -> Received:
+        peek = bool(flags & MSG_PEEK)
+        taken = self.inbox.take_stream(self.memory, extents, peek, self.passes)
+        return self.received(taken, peek)
+
+    async def _await_bytes(self, thread: Thread, low: int, flags: int) -> bool:
+        """Wait for `low` bytes; False at the end of the stream."""
+
+        def enough() -> bool:
+            if self.error or self.shut & SHUT_IN:
+                return True
+            if low == 1 or not self.inbox:
+                return bool(self.inbox)
+            peer = self.peer
+            full = peer is not None and peer.charged >= peer.send_bytes
+            return full or self.inbox.unread(True) >= low
+
+        if not enough():
+            await self.wait_input(thread, enough, flags)
+        if self.inbox:
+            return True
+        self.raise_error()
+        return False
+
+    # Sending --------------------------------------------------------------------------------
+
+    async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
+        """write(2)."""
+        return await self.send(thread, extents, 0)
+
+    async def send(
+        self,
+        thread: Thread,
+        extents: list[Extent],
+        flags: int,
+        name: bytes | None = None,
+        control: Sequence[ControlMessage] = (),
+    ) -> int:
+        """sendmsg(2); EISCONN with a name, ENOTCONN, EPIPE."""
+        sink = self.sink
+        if (
+            sink is not None
+            and len(extents) == 1
+            and not flags & ~MSG_NOSIGNAL
+            and not control
+            and name is None
+            and self.charged < self.send_bytes
+        ):
+            paddr, length = extents[0]
+            if length <= SMALL_BYTES:
+                data = self.memory[paddr : paddr + length].tobytes()
+                self.charged += SMALL_CHARGE
+                sink.inbox.append(Message(data, SMALL_CHARGE, self))
+                if sink.queue.entries:
+                    sink.queue.wake(IN)
+                return length
+        parcel, claimed = read_control(thread, control) if control else (None, None)
+        try:
+            if flags & MSG_OOB:
+                raise PosixError(EOPNOTSUPP)
+            if name is not None:
+                raise PosixError(EISCONN if self.state == ESTABLISHED else EOPNOTSUPP)
+            if self.peer is None:
+                raise PosixError(ENOTCONN)
+            if parcel is not None:
+                check_user(self.registry, thread, parcel)
+            sending = self._send_pieces(thread, extents, flags, claimed, parcel)
+            return await self.hold(thread, sending)
+        finally:
+            if parcel is not None and parcel.receiver is None:
+                for file in parcel.files:
+                    await drop(file, thread)
+
+    async def _send_pieces(
+        self,
+        thread: Thread,
+        extents: list[Extent],
+        flags: int,
+        claimed: Sender | None,
+        parcel: Parcel | None,
+    ) -> int:
+        """What does not go out at once is copied first: the buffer may move while it waits."""
+        length = total(extents)
+        done = base = 0
+        rest: bytearray | None = None
+        try:
+            peer = self._target()
+            while done < length:
+                size = min(length - done, PIECE_BYTES, (self.send_bytes >> 1) - 64)
+                self.raise_error()
+                if self.charged >= self.send_bytes:
+                    if rest is None:
+                        rest, base = gather(self.memory, extents, done, length - done), done
+                    await self.wait_output(thread, self._sendable, flags)
+                    peer = self._target()
+                    continue
+                if rest is None:
+                    data = gather(self.memory, extents, done, size)
+                else:
+                    data = rest[done - base : done - base + size]
+                message = Message(data, charge(size, True), self)
+                message.sender = claimed or self.sender(thread, peer)
+                if parcel is not None:
+                    launch(self.registry, parcel, peer)
+                    message.parcel, parcel = parcel, None
+                self.deliver(peer, message)
+                done += size
+        except (PosixError, Interrupted) as error:
+            if done:
+                return done
+            if isinstance(error, PosixError) and error.errno == EPIPE:
+                raise self.broken(thread, flags) from None
+            raise
+        return done
+
+    def _target(self) -> UnixSocket:
+        """Where bytes go; EPIPE."""
+        peer = self.peer
+        if peer is None or self.shut & SHUT_OUT or peer.dead or peer.shut & SHUT_IN:
+            raise PosixError(EPIPE)
+        return peer
+
+    def _sendable(self) -> bool:
+        """A send need not wait: there is room, or there is nobody."""
+        return bool(self.charged < self.send_bytes or self.shut & SHUT_OUT or self.error)
