@@ -300,9 +300,9 @@ class Neighbours:
         if one.timer is not None:
             self._host.timers.set(one.timer, timer_at_ns)
 
-    def _on_timer(self, interface: Interface, one: Neighbour) -> None:
+    def _on_timer(self, interface: Interface, one: Neighbour, now_ns: int) -> None:
         """Nothing was heard in time."""
-        again_ns = self._host.now_ns + interface.retransmit_ns
+        again_ns = now_ns + interface.retransmit_ns
         if one.state == DELAY:
             one.probes = 1
             self._set_state(one, PROBE, again_ns)

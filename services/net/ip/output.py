@@ -67,11 +67,16 @@ class Output:
             self._emit(packet, path, parts, length, offload)
 
     def _path_of(self, packet: Packet) -> Path:
-        """A source that is not ours (raw sockets may forge one) does not help to find the way."""
-        src: bytes | None = packet.src
-        if src is not None and (kinds.is_unspecified(src) or not self._host.is_local(src)):
-            src = None
-        return self._router.route(packet.dst, src, packet.ifindex)
+        """Find the way; it also gives the source address if the packet has none.
+
+        A source that is not ours (raw sockets may forge one) does not help to find it.
+        """
+        src = packet.src
+        known = src if self._host.is_local(src) else None
+        path = self._router.route(packet.dst, known, packet.ifindex)
+        if kinds.is_unspecified(src):
+            packet.src = path.source
+        return path
 
     def _emit(
         self, packet: Packet, path: Path, parts: list[Part], length: int, offload: bool

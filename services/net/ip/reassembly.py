@@ -4,7 +4,7 @@ Fragments that overlap condemn their datagram, and what comes of it later is dro
 (RFC 5722; the same policy for IPv4); an exact repetition is ignored. Bounded in bytes (each
 fragment costs a little more than its data), in datagrams and in fragments of one datagram: when
 something must go, it is the oldest datagram. Thirty seconds after its first fragment a datagram
-is given up.
+is given up; as they are kept in order of age, one timer serves all.
 
 Rejected: RFC 815's hole list. With nothing ever overwritten, a sorted list of pieces is simpler.
 """
@@ -12,7 +12,6 @@ Rejected: RFC 815's hole list. With nothing ever overwritten, a sorted list of p
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import partial
 from typing import TYPE_CHECKING
 
 from services.net.ip.timers import Timer
@@ -36,10 +35,10 @@ Key = tuple[bytes, bytes, int, int]
 class Partial:
     """A datagram of which some fragments are there."""
 
-    __slots__ = ("cost_bytes", "end", "first", "head", "pieces", "received_bytes", "timer")
+    __slots__ = ("cost_bytes", "end", "first", "head", "pieces", "received_bytes", "until_ns")
 
-    def __init__(self, timer: Timer) -> None:
-        self.timer = timer
+    def __init__(self, until_ns: int) -> None:
+        self.until_ns = until_ns
         self.pieces: list[tuple[int, memoryview]] = []  # by offset
         self.received_bytes = 0
         self.cost_bytes = _FRAGMENT_COST_BYTES
@@ -62,6 +61,7 @@ class Reassembly:
         self._on_timeout = on_timeout  # (source, first fragment if it is there), besides
         self._partials: dict[Key, Partial] = {}  # oldest first
         self._bytes = 0
+        self._timer = Timer(self._expire)
 
     def __len__(self) -> int:
         return len(self._partials)
@@ -106,10 +106,10 @@ class Reassembly:
     def _begin(self, key: Key, now_ns: int) -> Partial:
         while len(self._partials) >= MAX_DATAGRAMS:
             self._drop_oldest()
-        timer = Timer(partial(self._expire, key))
-        made = self._partials[key] = Partial(timer)
+        made = self._partials[key] = Partial(now_ns + TIMEOUT_NS)
         self._bytes += made.cost_bytes
-        self._timers.set(timer, now_ns + TIMEOUT_NS)
+        if len(self._partials) == 1:
+            self._timers.set(self._timer, made.until_ns)
         return made
 
     def _insert(self, partial_: Partial, head: IpHeader, data: memoryview) -> bool | None:
@@ -166,16 +166,20 @@ class Reassembly:
 
     def _remove(self, key: Key, partial_: Partial) -> None:
         del self._partials[key]
-        self._timers.clear(partial_.timer)
         self._bytes -= partial_.cost_bytes
+        if not self._partials:
+            self._timers.clear(self._timer)
 
-    def _expire(self, key: Key) -> None:
-        partial_ = self._partials[key]
-        self._remove(key, partial_)
-        if partial_.end == -2:
-            return
-        self._on_failure(key[0])
-        self._on_timeout(key[0], partial_.head, partial_.first)
+    def _expire(self, now_ns: int) -> None:
+        while self._partials:
+            key, oldest = next(iter(self._partials.items()))
+            if oldest.until_ns > now_ns:
+                self._timers.set(self._timer, oldest.until_ns)
+                return
+            self._remove(key, oldest)
+            if oldest.end != -2:
+                self._on_failure(key[0])
+                self._on_timeout(key[0], oldest.head, oldest.first)
 
 
 def _offset(piece: tuple[int, memoryview]) -> int:

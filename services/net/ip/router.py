@@ -129,12 +129,12 @@ class Router:
             host.timers.set(self._expiry, until_ns)
         host.generation += 1
 
-    def _expire(self) -> None:
+    def _expire(self, now_ns: int) -> None:
         """Entries are in the order of their end."""
         exceptions, host = self._exceptions, self._host
         while exceptions:
             dst, (_, until_ns) = next(iter(exceptions.items()))
-            if until_ns > host.now_ns:
+            if until_ns > now_ns:
                 host.timers.set(self._expiry, until_ns)
                 break
             del exceptions[dst]

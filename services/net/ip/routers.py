@@ -63,7 +63,7 @@ class Routers:
         self.end(interface)
         if interface.is_loopback or not interface.accept_ra or interface.mtu < ipv6.MIN_MTU:
             return
-        self._ask(interface, _SOLICITATIONS)
+        self._ask(interface, _SOLICITATIONS, self._host.now_ns)
 
     def end(self, interface: Interface) -> None:
         """An interface goes down: nothing that routers told of it holds any more."""
@@ -73,7 +73,7 @@ class Routers:
         for route in [one for one in self._routes if one.ifindex == interface.index]:
             self._remove(route)
 
-    def _ask(self, interface: Interface, times: int) -> None:
+    def _ask(self, interface: Interface, times: int, now_ns: int) -> None:
         own = next((a.address for a in interface.addresses if kinds.is_link_local(a.address)), None)
         if own is not None and len(own) == 16:
             question = ndp.solicit_router(interface.mac)
@@ -81,7 +81,7 @@ class Routers:
         if times > 1:
             timer = Timer(partial(self._ask, interface, times - 1))
             self._asking[interface.index] = timer
-            self._host.timers.set(timer, self._host.now_ns + _SOLICIT_EVERY_NS)
+            self._host.timers.set(timer, now_ns + _SOLICIT_EVERY_NS)
         else:
             self._asking.pop(interface.index, None)
 
@@ -165,12 +165,12 @@ class Routers:
         host.timers.set(timer, min(one.preferred_until_ns, one.valid_until_ns))
         host.generation += 1
 
-    def _expire_address(self, interface: Interface, one: InterfaceAddress) -> None:
+    def _expire_address(self, interface: Interface, one: InterfaceAddress, now_ns: int) -> None:
         """Preferred no longer, or not valid any more."""
         host = self._host
         if one not in interface.addresses:
             return
-        if one.valid_until_ns <= host.now_ns:
+        if one.valid_until_ns <= now_ns:
             host.detach_address(interface, one.address)
         elif one.timer is not None:
             host.timers.set(one.timer, one.valid_until_ns)
@@ -190,8 +190,11 @@ class Routers:
                 self._host.add_route(route)
             except PosixError:
                 return  # a route by hand goes before
-            timer = self._routes[route] = Timer(partial(self._remove, route))
+            timer = self._routes[route] = Timer(partial(self._expire_route, route))
         self._host.timers.set(timer, _end(self._host.now_ns, lifetime_s))
+
+    def _expire_route(self, route: Route, _: int) -> None:
+        self._remove(route)
 
     def _remove(self, route: Route) -> None:
         timer = self._routes.pop(route)

@@ -1,7 +1,8 @@
 """Deadlines of the stack's own: neighbours, reassembly, routers, lifetimes.
 
 A heap with lazy cancellation. A timer that is moved later keeps its place in the heap and is put
-back when that place comes up, so moving one costs an assignment and the heap stays small.
+back when that place comes up, so moving one costs an assignment. Places of timers that were
+cleared are swept out when they are most of the heap.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 NEVER = 1 << 63
 """Later than any time in ns."""
+_SWEEP_FROM = 256
 
 
 class Timer:
@@ -22,8 +24,8 @@ class Timer:
 
     __slots__ = ("action", "deadline_ns", "queued_ns")
 
-    def __init__(self, action: Callable[[], None]) -> None:
-        self.action = action
+    def __init__(self, action: Callable[[int], None]) -> None:
+        self.action = action  # called with the present
         self.deadline_ns = NEVER
         self.queued_ns = NEVER  # its earliest entry in the heap
 
@@ -31,11 +33,15 @@ class Timer:
 class Timers:
     """All timers of a stack."""
 
-    __slots__ = ("_heap", "_order")
+    __slots__ = ("_cleared", "_heap", "_order")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Timer]] = []
         self._order = count()  # timers do not compare
+        self._cleared = 0  # since the last sweep
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def set(self, timer: Timer, deadline_ns: int) -> None:
         """Let the timer go off at `deadline_ns`, and not when it was set to before."""
@@ -47,6 +53,20 @@ class Timers:
     def clear(self, timer: Timer) -> None:
         """Let the timer not go off."""
         timer.deadline_ns = NEVER
+        if timer.queued_ns != NEVER:
+            self._cleared += 1
+            if self._cleared > _SWEEP_FROM and self._cleared > len(self._heap) >> 1:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Keep one place for each timer that is set."""
+        self._cleared = 0
+        timers = {timer for _, _, timer in self._heap}
+        self._heap.clear()
+        for timer in timers:
+            timer.queued_ns = NEVER
+            if timer.deadline_ns != NEVER:
+                self.set(timer, timer.deadline_ns)
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -72,4 +92,4 @@ class Timers:
             elif timer.deadline_ns != NEVER:
                 self.set(timer, timer.deadline_ns)
         for timer in due:
-            timer.action()
+            timer.action(now_ns)
