@@ -1,4 +1,4 @@
-"""Neighbours: are they found, kept, probed and given up as they should be, and are storms survived?"""
+"""Are neighbours found, kept, probed and given up as they should be, and are storms survived?"""
 
 from __future__ import annotations
 

@@ -305,7 +305,10 @@ def test_groups_are_bounded_and_checked(station: Station) -> None:
         with pytest.raises(PosixError) as caught:
             call(*args)
         assert caught.value.errno == number
+    groups = [bytes((230, 1, number >> 8, number & 0xFF)) for number in range(2000)]
+    room = 1024 - len(station.eth.groups)
+    for group in groups[:room]:
+        stack.join(2, group)
     with pytest.raises(PosixError) as caught:
-        for number in range(2000):
-            stack.join(2, bytes((230, 1, number >> 8, number & 0xFF)))
+        stack.join(2, groups[room])
     assert caught.value.errno == errno.ENOBUFS
