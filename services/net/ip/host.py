@@ -253,9 +253,8 @@ class Host:
             for one in other.addresses:
                 self.local.setdefault(one.address, other)
                 if one.broadcast is not None:
+                    # The lowest address is an ordinary one, as in Linux since 5.14.
                     self.broadcasts[one.broadcast] = other
-                    network = kinds.network_of(one.address, one.prefix_bits)
-                    self.broadcasts[network] = other  # 4.2BSD's broadcast; RFC 1122 3.2.1.3
         self.generation += 1
 
     def _connect(self, interface: Interface, one: InterfaceAddress) -> None:

@@ -205,43 +205,37 @@ class Input:
         """A whole datagram for us: decode what it carries, give it to raw sockets and protocol."""
         src, dst, proto = head.src, head.dst, head.proto
         body = datagram[head.start : head.end]
-        packet = Packet(
-            proto,
-            src,
-            dst,
-            Raw(body),
-            head.ttl,
-            head.tos,
-            interface.index,
-            head.dont_fragment,
-        )
-        taken = self._give_to_raw(packet, head, datagram) if self.raw_listeners else False
+        taken = self._give_to_raw(interface, head, datagram) if self.raw_listeners else False
         decoder = self.decoders.get(proto)
         handler = self.protocols.get(proto)
         if decoder is None or handler is None or not _fits_family(proto, src):
-            self._unknown_protocol(packet, taken)
+            self._unknown_protocol(_packet_of(interface, head, Raw(body)), taken)
             return
         try:
-            packet.payload = decoder(body, src, dst, checked)
+            payload = decoder(body, src, dst, checked)
         except _MALFORMED as problem:
             self._malformed(proto, src, isinstance(problem, ChecksumError))
             return
-        self._host.ip_counters(dst).InDelivers += 1
+        counters = self._host.ip if len(src) == 4 else self._host.ip6
+        counters.InDelivers += 1
         try:
-            handler(packet)
+            handler(_packet_of(interface, head, payload))
         except PosixError:
-            # It wanted to answer, and there was no way.
-            self._host.ip_counters(dst).OutNoRoutes += 1
+            counters.OutNoRoutes += 1  # it wanted to answer, and there was no way
 
-    def _give_to_raw(self, packet: Packet, head: IpHeader, datagram: memoryview) -> bool:
-        """IPv6 extension headers are not shown, as if there were none."""
+    def _give_to_raw(self, interface: Interface, head: IpHeader, datagram: memoryview) -> bool:
+        """A packet of their own, for they may keep it.
+
+        IPv6 extension headers are not shown, as if there were none.
+        """
         if len(head.src) == 4:
             data = bytes(datagram[: head.end])
         else:
             length = head.end - head.start
             data = ipv6.header(head.src, head.dst, head.proto, length, head.ttl, head.tos)
             data += datagram[head.start : head.end]
-        return self._offer(packet, data)
+        body = datagram[head.start : head.end]
+        return self._offer(_packet_of(interface, head, Raw(body)), data)
 
     def _offer(self, packet: Packet, data: bytes) -> bool:
         """Each listener gets it, whoever else took it."""
@@ -342,6 +336,19 @@ class Input:
         packet = Packet(head.proto, head.src, head.dst, Raw(first[head.start : head.end]))
         kind = icmp.TIME_EXCEEDED if len(head.src) == 4 else icmpv6.TIME_EXCEEDED
         self._icmp.error(packet, kind, icmp.REASSEMBLY_TIMEOUT, 0, first)
+
+
+def _packet_of(interface: Interface, head: IpHeader, payload: Payload) -> Packet:
+    return Packet(
+        head.proto,
+        head.src,
+        head.dst,
+        payload,
+        head.ttl,
+        head.tos,
+        interface.index,
+        head.dont_fragment,
+    )
 
 
 def _fits_family(proto: int, src: bytes) -> bool:

@@ -48,6 +48,18 @@ def sum_bytes(data: bytes | bytearray | memoryview) -> int:
     return total % 0xFFFF
 
 
+def sum_pieces(data: memoryview, size: int) -> list[int]:
+    """The sums of a buffer's pieces of `size` bytes, the last of which may be shorter."""
+    whole = len(data) // size if size % 4 == 0 else 0
+    sums: list[int] = []
+    if whole:
+        words = _frombuffer(data, _WORD32, whole * size >> 2).reshape(whole, size >> 2)
+        swapped = (_add(words, axis=1, dtype=np.uint64) % 0xFFFF).tolist()
+        sums = [(one & 0xFF) << 8 | one >> 8 for one in swapped]
+    rest = range(whole * size, len(data), size)
+    return sums + [sum_bytes(data[at : at + size]) for at in rest]
+
+
 def sum_parts(parts: Sequence[bytes | memoryview]) -> int:
     """The sum of the parts laid end to end, whatever their lengths."""
     total = 0

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from services.net.proto import ethernet
-from services.net.proto.checksum import sum_bytes
+from services.net.proto.checksum import sum_bytes, sum_pieces
 from services.net.proto.packet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, Frame
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def _cut(data: memoryview, tcp_at: int, head_bytes: int, size: int, gso_type: in
     ip_sum = sum_bytes(head[_IP_AT:tcp_at])
 
     frames = []
+    piece_sums = sum_pieces(data[head_bytes:], size) or [0]
     last = max(head_bytes, head_bytes + (len(data) - head_bytes - 1) // size * size)
     for number, at in enumerate(range(head_bytes, last + 1, size)):
         piece = data[at : at + size]
@@ -91,7 +92,7 @@ def _cut(data: memoryview, tcp_at: int, head_bytes: int, size: int, gso_type: in
         position = (sequence + at - head_bytes) & 0xFFFFFFFF
         _WORD.pack_into(head, tcp_at + 4, position)
         head[tcp_at + 13] = bits
-        total = tcp_sum + length + position + bits + sum_bytes(piece)
+        total = tcp_sum + length + position + bits + piece_sums[number]
         _HALF.pack_into(head, tcp_at + 16, -total % 0xFFFF)
         if gso_type == GSO_TCPV4:
             length += 20

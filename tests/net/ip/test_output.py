@@ -183,7 +183,7 @@ def test_groups_get_it_here_and_on_the_wire(group: str, mac: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("target", ["255.255.255.255", "10.0.0.255", "10.0.0.0"])
+@pytest.mark.parametrize("target", ["255.255.255.255", "10.0.0.255"])
 def test_broadcast_reaches_everyone_and_ourselves(target: str) -> None:
     one = Station()
     one.stack.output(Packet(17, A, ip(target), udp.Datagram(1, 2, b"all"), ifindex=one.eth.index))

@@ -118,6 +118,7 @@ def test_groups_leave_where_their_source_lives(station: Station) -> None:
         assert stack.route(ip(group), ip("10.1.0.1")).interface.index == index
         assert stack.route(ip(group), None, index).source == ip("10.1.0.1")
     assert stack.route(ip("10.1.0.255")).interface.index == index
+    assert not stack.route(ip("10.1.0.0")).group
     assert stack.route(ip("ff02::1")).interface.index == 2
     assert stack.route(ip("127.255.255.255")).loopback
 

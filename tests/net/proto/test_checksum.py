@@ -15,6 +15,7 @@ from services.net.proto.checksum import (
     pseudo_header,
     sum_bytes,
     sum_parts,
+    sum_pieces,
 )
 
 
@@ -51,6 +52,12 @@ def test_ones_and_zeros() -> None:
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_parts_are_as_one(parts: list[bytes]) -> None:
     assert sum_parts(parts) == sum_bytes(b"".join(parts))
+
+
+@given(st.binary(max_size=300), st.integers(1, 40))
+def test_pieces_are_each_as_alone(data: bytes, size: int) -> None:
+    want = [sum_bytes(data[at : at + size]) for at in range(0, len(data), size)]
+    assert sum_pieces(memoryview(data), size) == want
 
 
 @given(st.binary(min_size=2, max_size=3000), st.integers(0, 0xFFFE))
