@@ -70,7 +70,8 @@ class Network:
         self.tcp = Tcp(output=self._send_segment, path=self._path_for, random=random)
         self.tcp_ports, self.udp_ports, self.ping_ports = (Ports(random) for _ in range(3))
         self.udp = UdpTable(self)
-        self.raws: list[RawSocket] = []
+        self.raws: dict[RawSocket, Callable[[Packet, bytes], bool]] = {}
+        """Raw sockets, and how each hears of packets."""
         self.sockets: dict[int, NetSocket] = {}
         self._free_slots = list(range(BOARD_SLOTS - 1, -1, -1))
         self._last_handle = 0
@@ -79,7 +80,6 @@ class Network:
         stack.protocols[IPPROTO_UDP] = self.udp.input
         stack.decoders[IPPROTO_TCP] = segment.decode
         stack.decoders[IPPROTO_UDP] = udp.decode
-        stack.raw_listeners.append(self._offer_raw)
         stack.on_icmp_error = self._icmp_error
 
     # Time -----------------------------------------------------------------------------------
@@ -137,15 +137,6 @@ class Network:
             self.tcp.icmp_error(error)
         elif error.proto == IPPROTO_UDP:
             self.udp.failed(error)
-
-    def _offer_raw(self, packet: Packet, whole: bytes) -> bool:
-        """Let raw sockets see a packet; whether one of them has taken it."""
-        if not self.raws:
-            return False
-        header_bytes = (whole[0] & 15) * 4 if len(packet.dst) == 4 else 40
-        header, data = whole[:header_bytes], whole[header_bytes:]
-        taken = [socket.offer(packet, header, data) for socket in list(self.raws)]  # all see it
-        return any(taken)
 
     # Sockets --------------------------------------------------------------------------------
 

@@ -51,7 +51,8 @@ class RawSocket(InetSocket):
         self._charged = 0
         self._filter = 0
         """ICMP_FILTER, ICMPV6_FILTER: types that are not wanted, as bits."""
-        network.raws.append(self)
+        network.raws[self] = self.hear
+        network.stack.raw_listeners.append(network.raws[self])
 
     def ready(self) -> int:
         """POLL bits."""
@@ -131,8 +132,13 @@ class RawSocket(InetSocket):
             return True
         return not self._filter >> data[0] & 1
 
+    def hear(self, packet: Packet, whole: bytes) -> bool:
+        """A packet has come, IP header first; whether it was for this socket."""
+        header_bytes = (whole[0] & 15) * 4 if len(packet.dst) == 4 else 40
+        return self.offer(packet, whole[:header_bytes], whole[header_bytes:])
+
     def offer(self, packet: Packet, header: bytes, data: bytes) -> bool:
-        """A datagram has come; take it if it is wanted."""
+        """Take a datagram if it is wanted."""
         if not self.wants(packet, data):
             return False
         self.queue(packet, header + data if self.family == AF_INET else data, 0)
@@ -205,7 +211,7 @@ class RawSocket(InetSocket):
     def close(self, wait: bool) -> bool:
         """Nothing lingers."""
         self.closed = True
-        self.network.raws.remove(self)
+        self.network.stack.raw_listeners.remove(self.network.raws.pop(self))
         self.leave_groups()
         self._queue.clear()
         return False
