@@ -44,8 +44,8 @@ class Host:
         self.local: dict[bytes, Interface] = {}
         self.broadcasts: dict[bytes, Interface] = {}
 
-        self.ip = snmp.IpCounters()
-        self.ip6 = snmp.IpCounters()
+        self.ip = snmp.IpCounters(snmp.IP_NAMES)
+        self.ip6 = snmp.IpCounters(snmp.IP6_NAMES)
         self.icmp = snmp.IcmpCounters(snmp.ICMP_NAMES)
         self.icmp6 = snmp.IcmpCounters(snmp.ICMPV6_NAMES)
         self.udp = snmp.UdpCounters()

@@ -221,7 +221,7 @@ class Input:
         try:
             handler(_packet_of(interface, head, payload))
         except PosixError:
-            counters.OutNoRoutes += 1  # it wanted to answer, and there was no way
+            return  # it wanted to answer, and there was no way
 
     def _give_to_raw(self, interface: Interface, head: IpHeader, datagram: memoryview) -> bool:
         """A packet of their own, for they may keep it.
@@ -274,7 +274,7 @@ class Input:
         try:
             handler(packet)
         except PosixError:
-            counters.OutNoRoutes += 1
+            return  # likewise
 
     # What is wrong
 

@@ -170,6 +170,7 @@ class Router:
             return self._find_group(dst, src, interface)
         route = host.routes.lookup(dst, ifindex)
         if route is None:
+            host.ip_counters(dst).OutNoRoutes += 1
             raise PosixError(errno.ENETUNREACH)
         if route.error:
             raise PosixError(route.error)

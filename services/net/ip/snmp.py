@@ -5,66 +5,91 @@ from __future__ import annotations
 from services.net.proto import icmp, icmpv6
 
 
-class Counters:
-    """Slots of ints, all 0 at first."""
+class IpCounters:
+    """Those of one IP version. What is not counted here (octets, ECN) is not shown either."""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__ = (
+        "FragCreates",
+        "FragFails",
+        "FragOKs",
+        "InAddrErrors",
+        "InDelivers",
+        "InDiscards",
+        "InHdrErrors",
+        "InMcastPkts",
+        "InReceives",
+        "InUnknownProtos",
+        "OutDiscards",
+        "OutMcastPkts",
+        "OutNoRoutes",
+        "OutRequests",
+        "OutTransmits",
+        "ReasmFails",
+        "ReasmOKs",
+        "ReasmReqds",
+        "ReasmTimeout",
+        "_names",
+    )
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self.FragCreates = 0
+        self.FragFails = 0
+        self.FragOKs = 0
+        self.InAddrErrors = 0
+        self.InDelivers = 0
+        self.InDiscards = 0
+        self.InHdrErrors = 0
+        self.InMcastPkts = 0
+        self.InReceives = 0
+        self.InUnknownProtos = 0
+        self.OutDiscards = 0
+        self.OutMcastPkts = 0
+        self.OutNoRoutes = 0
+        self.OutRequests = 0
+        self.OutTransmits = 0
+        self.ReasmFails = 0
+        self.ReasmOKs = 0
+        self.ReasmReqds = 0
+        self.ReasmTimeout = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Name to value, in the order of /proc/net/snmp, or without "Ip6" of /proc/net/snmp6.
+
+        Names that have no slot are those of what a host that does not route never counts.
+        """
+        return {name: getattr(self, name, _FIXED.get(name, 0)) for name in self._names}
+
+
+class UdpCounters:
+    """Those of one IP version; the socket layer counts most of them, the stack the errors."""
+
+    __slots__ = (
+        "IgnoredMulti",
+        "InCsumErrors",
+        "InDatagrams",
+        "InErrors",
+        "MemErrors",
+        "NoPorts",
+        "OutDatagrams",
+        "RcvbufErrors",
+        "SndbufErrors",
+    )
 
     def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, 0)
+        self.InDatagrams = 0
+        self.NoPorts = 0
+        self.InErrors = 0
+        self.OutDatagrams = 0
+        self.RcvbufErrors = 0
+        self.SndbufErrors = 0
+        self.InCsumErrors = 0
+        self.IgnoredMulti = 0
+        self.MemErrors = 0
 
     def as_dict(self) -> dict[str, int]:
         """Name to value, in the order of /proc/net/snmp."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-class IpCounters(Counters):
-    """One for each IP version. Octets and groups are shown for IPv6 alone."""
-
-    InReceives: int
-    InHdrErrors: int
-    InTooBigErrors: int
-    InNoRoutes: int
-    InAddrErrors: int
-    InUnknownProtos: int
-    InTruncatedPkts: int
-    InDiscards: int
-    InDelivers: int
-    OutForwDatagrams: int
-    OutRequests: int
-    OutDiscards: int
-    OutNoRoutes: int
-    ReasmTimeout: int
-    ReasmReqds: int
-    ReasmOKs: int
-    ReasmFails: int
-    FragOKs: int
-    FragFails: int
-    FragCreates: int
-    OutTransmits: int
-    InMcastPkts: int
-    OutMcastPkts: int
-    InOctets: int
-    OutOctets: int
-
-    __slots__ = tuple(__annotations__)
-
-
-class UdpCounters(Counters):
-    """One for each IP version; the socket layer counts most of them."""
-
-    InDatagrams: int
-    NoPorts: int
-    InErrors: int
-    OutDatagrams: int
-    RcvbufErrors: int
-    SndbufErrors: int
-    InCsumErrors: int
-    IgnoredMulti: int
-    MemErrors: int
-
-    __slots__ = tuple(__annotations__)
+        return {name: getattr(self, name) for name in UDP_NAMES}
 
 
 class IcmpCounters:
@@ -120,6 +145,61 @@ class IcmpCounters:
             "Out" + name: self.out_types.get(kind, 0) for kind, name in self._names.items()
         }
 
+
+_FIXED = {"Forwarding": 2, "DefaultTTL": 64}  # 2: this host does not route (RFC 4293)
+_REASSEMBLY = ("ReasmTimeout", "ReasmReqds", "ReasmOKs", "ReasmFails")
+_FRAGMENTS = ("FragOKs", "FragFails", "FragCreates")
+
+IP_NAMES = (
+    "Forwarding",
+    "DefaultTTL",
+    "InReceives",
+    "InHdrErrors",
+    "InAddrErrors",
+    "ForwDatagrams",
+    "InUnknownProtos",
+    "InDiscards",
+    "InDelivers",
+    "OutRequests",
+    "OutDiscards",
+    "OutNoRoutes",
+    *_REASSEMBLY,
+    *_FRAGMENTS,
+    "OutTransmits",
+)
+
+IP6_NAMES = (
+    "InReceives",
+    "InHdrErrors",
+    "InTooBigErrors",
+    "InNoRoutes",
+    "InAddrErrors",
+    "InUnknownProtos",
+    "InTruncatedPkts",
+    "InDiscards",
+    "InDelivers",
+    "OutForwDatagrams",
+    "OutRequests",
+    "OutDiscards",
+    "OutNoRoutes",
+    *_REASSEMBLY,
+    *_FRAGMENTS,
+    "InMcastPkts",
+    "OutMcastPkts",
+    "OutTransmits",
+)
+
+UDP_NAMES = (
+    "InDatagrams",
+    "NoPorts",
+    "InErrors",
+    "OutDatagrams",
+    "RcvbufErrors",
+    "SndbufErrors",
+    "InCsumErrors",
+    "IgnoredMulti",
+    "MemErrors",
+)
 
 ICMP_NAMES = {
     icmp.DEST_UNREACHABLE: "DestUnreachs",
