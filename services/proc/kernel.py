@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.proc.park import Timers, WaitQueue
 from services.proc.signals.core import bit
+from services.proc.usage import Usage, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,10 @@ class Kernel:
         """How often each system call was made, by number."""
         self.unknown_calls: dict[int, int] = {}
         self.fault_count = 0
-        self.switch_count = 0
+        self.ended = Usage()
+        """What processes that are gone have used."""
+        self.settle: Callable[[Thread], None] = lambda thread: None
+        """Brings the usage of a thread that is making a call up to date; the gate's meter."""
         self.fork_count = 0
         self.slow_path: Callable[[Thread, Call, tuple[int, ...]], Any] | None = None
         """Set while system calls are traced or injected: every call then goes through it."""
@@ -91,6 +95,11 @@ class Kernel:
         if thread.killed:
             return True
         return bool((thread.pending.mask | thread.process.pending.mask) & ~thread.blocked)
+
+    def usage(self) -> Usage:
+        """What all processes since boot have used."""
+        live = (p.usage() for p in self.processes.values() if not p.zombie)
+        return total(self.ended, *live)
 
     def group(self, pgid: int) -> list[Process]:
         """The live processes of a group."""

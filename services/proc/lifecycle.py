@@ -32,6 +32,7 @@ from services.proc.signals.core import (
     SIG_IGN,
     SigInfo,
 )
+from services.vm.api import Usage as SpaceUse
 
 if TYPE_CHECKING:
     from services.proc.kernel import Kernel
@@ -79,10 +80,22 @@ async def thread_gone(thread: Thread) -> None:
     kernel.core.forget(thread.context)
     process.threads.pop(thread.tid, None)
     kernel.threads.pop(thread.tid, None)
+    _hand_in(thread)
     if not process.threads:
         await _process_gone(process, thread)
     elif process.vfork_done is None:
         process.child_wait.wake()  # execve may wait for its siblings
+
+
+def _hand_in(thread: Thread) -> None:
+    """What the thread has used becomes its process's; so does what it uses from now on."""
+    process = thread.process
+    thread.kernel.settle(thread)
+    if process.ended is None:
+        process.ended = thread.usage
+    else:
+        process.ended.add(thread.usage)
+        thread.usage = process.ended
 
 
 async def _process_gone(process: Process, last: Thread) -> None:
@@ -98,9 +111,12 @@ async def _process_gone(process: Process, last: Thread) -> None:
                 await release_locks(process, file.node())
                 await drop(file, last)
     await leave_directories(process)
-    await _leave_image(process)
+    await _leave_image(process, last)
     _leave_session(process)
     _reparent(process)
+    process.kernel.settle(last)
+    if process.ended is not None:
+        process.kernel.ended.add(process.ended)
     process.zombie = True
     if process.kernel.observe_exit is not None:
         process.kernel.observe_exit(process)
@@ -123,7 +139,20 @@ async def leave_directories(process: Process) -> None:
             await process.kernel.fs.call(Release(directories.cwd))
 
 
-async def _leave_image(process: Process) -> None:
+LOOK_AFTER_FAULTS = 128
+"""How many page faults make a look at the resident size worth its time (a numpy pass)."""
+
+
+async def look_at_size(process: Process) -> None:
+    """Keep the most that was ever resident (ru_maxrss)."""
+    if process.space is not None:
+        use = await process.kernel.vm.call(SpaceUse(process.space.number))
+        process.peak_bytes = max(process.peak_bytes, use.resident_bytes)
+
+
+async def _leave_image(process: Process, last: Thread) -> None:
+    if last.usage.minor_faults % LOOK_AFTER_FAULTS > LOOK_AFTER_FAULTS // 4:
+        await look_at_size(process)
     space, process.space = process.space, None
     if space is not None:
         await space.leave()
@@ -191,9 +220,6 @@ def reap(process: Process) -> None:
     kernel.processes.pop(process.pid, None)
     if parent is not None:
         parent.children.pop(process.pid, None)
-        usage = parent.reaped_usage
-        usage[0] += process.user_ns + process.reaped_usage[0]
-        usage[1] += process.system_ns + process.reaped_usage[1]
     if len(kernel.processes) <= 1:
         kernel.all_gone.wake()
 
@@ -208,8 +234,8 @@ def child_info(process: Process, status: int, signal: int = SIGCHLD) -> SigInfo:
         code, value = (CLD_DUMPED if status & 0x80 else CLD_KILLED), status & 0x7F
     else:
         code, value = CLD_EXITED, status >> 8
-    ticks = (process.user_ns // 10_000_000, process.system_ns // 10_000_000)
-    fields = struct.pack("<iIi4xqq", process.pid, process.credentials.ruid, value, *ticks)
+    head = (process.pid, process.credentials.ruid, value)
+    fields = struct.pack("<iIi4xqq", *head, *process.usage().ticks)
     return SigInfo(signal, code, 0, fields)
 
 

@@ -84,7 +84,7 @@ class ProcService:
                 len(p.threads),
                 len(p.descriptors.slots) if p.descriptors else 0,
                 len(p.children),
-                p.user_ns,
+                p.usage().user_ns,
             )
             for p in self.kernel.processes.values()
         )

@@ -15,14 +15,17 @@ from services.fs.api import At, Cred
 from services.proc.abi import RLIM_INFINITY
 from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted, Parker, WaitQueue
 from services.proc.signals.core import Actions, Pending
+from services.proc.usage import Usage, total
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
     from services.drivers.cpu.api import Context
     from services.drivers.ram.api import Extent
+    from services.proc.cputimers import CpuTimers
     from services.proc.descriptors import DescriptorTable, OpenFile
     from services.proc.kernel import Kernel
+    from services.proc.park import Timer
     from services.proc.space import AddressSpace
 
 T = TypeVar("T")
@@ -110,11 +113,14 @@ class Process:
         "child_wait",
         "children",
         "comm",
+        "cpu_limit",
+        "cpu_timers",
         "credentials",
         "death_signal",
         "descriptors",
         "directories",
         "dumpable",
+        "ended",
         "env_range",
         "exe",
         "exe_path",
@@ -130,10 +136,11 @@ class Process:
         "no_new_privs",
         "oom_score_adj",
         "parent",
+        "peak_bytes",
         "pending",
         "pgid",
         "pid",
-        "reaped_usage",
+        "reaped",
         "session",
         "signal_queue",
         "space",
@@ -141,10 +148,8 @@ class Process:
         "stop_report",
         "stopped",
         "subreaper",
-        "system_ns",
         "threads",
         "timers",
-        "user_ns",
         "vfork_done",
         "zombie",
     )
@@ -184,10 +189,16 @@ class Process:
         self.stop_report: int | None = None
         """A wait status for WUNTRACED or WCONTINUED that no wait has taken yet."""
         self.start_ns = 0
-        self.user_ns: int = 0
-        self.system_ns: int = 0
-        self.reaped_usage = [0, 0, 0, 0]
-        """User ns, system ns, minor and major faults of waited-for children."""
+        self.ended: Usage | None = None
+        """What threads that are gone have used."""
+        self.reaped: Usage | None = None
+        """What children that were waited for have used, and theirs."""
+        self.peak_bytes: int = parent.peak_bytes if parent else 0
+        """The most that was resident, as far as anybody looked."""
+        self.cpu_limit: Timer | None = None
+        """RLIMIT_CPU, where there is one."""
+        self.cpu_timers: CpuTimers | None = None
+        """Set once something is due when the process has used some time; looked at each slice."""
         self.alarm: Any = None
         self.itimers: dict[int, Any] = {}
         self.timers: dict[int, Any] = {}
@@ -202,6 +213,10 @@ class Process:
     def limit(self, resource: int) -> int:
         """The soft limit (getrlimit(2))."""
         return self.limits[resource][0]
+
+    def usage(self) -> Usage:
+        """What all its threads have used, up to their last slices (`kernel.settle`); to read."""
+        return total(self.ended, *(thread.usage for thread in self.threads.values()))
 
     @property
     def leader(self) -> Thread | None:
@@ -228,12 +243,16 @@ class Thread:
         "restart",
         "restart_deadline",
         "result",
+        "resumed_ns",
         "robust_list",
+        "samples",
         "saved_mask",
         "scope",
         "space",
         "suspended",
+        "system_share",
         "tid",
+        "usage",
         "wait_channel",
         "work",
     )
@@ -269,6 +288,12 @@ class Thread:
         """How an interrupted call is to go on (`signals.core`)."""
         self.restart_deadline: int | None = None
         self.wait_channel = ""
+        self.usage = Usage()
+        self.resumed_ns = 0
+        """When its task last got the host's processor outside of the core (perf_counter)."""
+        self.samples = (0, 0)
+        """Length of timed slices, and the kernel's part of it, in ns."""
+        self.system_share = 0.0
         self.extra: dict[str, Any] | None = None
 
     # User memory: the fast path is one page that is already mapped.

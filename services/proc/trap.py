@@ -14,6 +14,7 @@ from __future__ import annotations
 import traceback
 import types
 from errno import EFAULT, EINTR, ENOSYS
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,8 +23,11 @@ from bus.errors import PosixError
 from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, RAX
 from services.drivers.ram.api import DOORBELL_TLB
 from services.proc.abi import SIGKILL, U64
+from services.proc.lifecycle import LOOK_AFTER_FAULTS, exit_group, look_at_size, thread_gone
+from services.proc.meter import EVERY, Meter
 from services.proc.park import Interrupted
 from services.proc.signals import faults
+from services.proc.signals.deliver import attend
 from services.proc.table import TABLE_SIZE, Call
 from services.vm.api import ACCESS_FETCH, ACCESS_READ, ACCESS_WRITE
 
@@ -60,6 +64,37 @@ def drive(coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, A
                 return finished.value
 
 
+@types.coroutine
+def relay(
+    thread: Thread, coroutine: Coroutine[Any, Any, Any], yielded: Any
+) -> Generator[Any, Any, Any]:
+    """`drive` on behalf of a thread's task: counts its waits, and the host time between them."""
+    usage = thread.usage
+    if yielded is _FRESH:
+        try:
+            yielded = coroutine.send(None)
+        except StopIteration as finished:
+            return finished.value
+        usage.system_ns += perf_counter_ns() - thread.resumed_ns
+    while True:
+        usage.waits += 1
+        try:
+            answer = yield yielded
+        except BaseException as raised:
+            thread.resumed_ns = perf_counter_ns()
+            try:
+                yielded = coroutine.throw(raised)
+            except StopIteration as finished:
+                return finished.value
+        else:
+            thread.resumed_ns = perf_counter_ns()
+            try:
+                yielded = coroutine.send(answer)
+            except StopIteration as finished:
+                return finished.value
+        usage.system_ns += perf_counter_ns() - thread.resumed_ns
+
+
 class Gate:
     """Binds a core's traps to the table of system calls."""
 
@@ -71,6 +106,8 @@ class Gate:
         kernel.core.on_syscall = self._make_syscall_trap()
         kernel.core.on_fault = self._on_fault
         kernel.core.on_exception = self._on_exception
+        self.meter = Meter(kernel)
+        kernel.settle = self.meter.settle
 
     def _make_syscall_trap(self) -> Callable[[], None]:  # noqa: C901 (the fast path, in one piece)
         kernel, core, table = self.kernel, self.core, self.table
@@ -185,8 +222,6 @@ class Gate:
             f"hardtack: kernel bug in {call.name} of pid {process.pid} "
             f"({process.comm.decode(errors='replace')}); the process is killed\n{text}"
         )
-        from services.proc.lifecycle import exit_group
-
         exit_group(process, SIGKILL)
         return -EFAULT
 
@@ -197,6 +232,7 @@ class Gate:
         thread = kernel.current
         assert thread is not None
         kernel.fault_count += 1
+        thread.usage.minor_faults += 1
         if error & ERROR_FETCH:
             access = ACCESS_FETCH
         else:
@@ -225,6 +261,8 @@ class Gate:
             return
         if violation is not None:
             faults.memory(thread, vaddr, violation.signal, violation.code)
+        elif not thread.usage.minor_faults % LOOK_AFTER_FAULTS:
+            await look_at_size(thread.process)
 
     def _on_exception(self, vector: int) -> None:
         thread = self.kernel.current
@@ -236,29 +274,47 @@ class Gate:
 
     async def run_thread(self, thread: Thread) -> None:
         """Run user code until the thread has ended; the body of the thread's task."""
-        from services.proc.lifecycle import thread_gone
-        from services.proc.signals.deliver import attend
-
-        kernel, core = self.kernel, self.core
+        kernel, core, meter = self.kernel, self.core, self.meter
+        process, usage, unsampled = thread.process, thread.usage, 0
+        clock = perf_counter_ns
+        thread.resumed_ns = clock()
         try:
             while not thread.killed:
-                if thread.work and not await attend(thread):
+                if thread.work and not await relay(thread, attend(thread), _FRESH):
                     break
                 core.switch(thread.context)
                 kernel.current = thread
-                begun = core.busy_ns
+                if unsampled:
+                    unsampled -= 1
+                else:
+                    unsampled = EVERY - 1
+                    meter.sample()
+                meter.since_ns = now = clock()
+                usage.system_ns += now - thread.resumed_ns
                 core.run()
-                thread.process.user_ns += core.busy_ns - begun
+                thread.resumed_ns = now = clock()
                 kernel.current = None
+                if meter.timing:
+                    meter.end_sample(thread, now)
+                else:
+                    elapsed = now - meter.since_ns
+                    system = int(elapsed * thread.system_share)
+                    usage.system_ns += system
+                    usage.user_ns += elapsed - system
+                if process.cpu_timers is not None:
+                    process.cpu_timers.check()
                 suspended = thread.suspended
                 if suspended is not None:
                     thread.suspended = None
-                    result = await drive(suspended[0], suspended[1])
+                    result = await relay(thread, suspended[0], suspended[1])
                     if result is not None:
                         core.poke(thread.context, RAX, result)
                 elif not thread.work:
                     await trio.lowlevel.checkpoint()
+                    thread.resumed_ns = clock()
+                    if not core.is_loaded(thread.context):
+                        usage.preemptions += 1
         finally:
             kernel.current = None
             with trio.CancelScope(shield=True):
-                await thread_gone(thread)
+                await relay(thread, thread_gone(thread), _FRESH)

@@ -35,7 +35,6 @@ AT_FDCWD = -100
 async def machine() -> AsyncIterator[GuestMachine]:
     async with running_machine() as machine:
         kernel = machine.kernel
-        kernel.core.busy_ns = 0
         machine.bus.serve("entropy", EntropyService(7).handlers)
         kernel.extra["procfs"] = procfs = ProcFs(kernel)
         await procfs.start()

@@ -51,8 +51,8 @@ class Core(Protocol):
     regs: memoryview
     """The sixteen general registers of the loaded context, as 64-bit words."""
 
-    busy_ns: int
-    """Host time spent in `run` so far, traps included."""
+    trap_ns: int
+    """What a trap costs beside its handler."""
 
     on_syscall: Callable[[], None]
     on_fault: Callable[[int, int], None]
@@ -66,6 +66,9 @@ class Core(Protocol):
 
     def switch(self, context: Context) -> None:
         """Save what is loaded and load `context`; costs nothing if it is loaded already."""
+
+    def is_loaded(self, context: Context) -> bool:
+        """Whether `context` is on the core now."""
 
     def forget(self, context: Context) -> None:
         """Its thread is gone: do not save it any more."""

@@ -8,38 +8,43 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.clock.api import BOOTTIME, MONOTONIC, REALTIME, Now, SetRealtime
+from services.proc import cpuclock
 from services.proc.abi import s32
-from services.proc.park import Interrupted
+from services.proc.park import Interrupted, WaitQueue
 from services.proc.signals.core import RESTART_NOHAND
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
+    from services.proc.cpuclock import CpuClock
     from services.proc.task import Thread
 
 NS = 1_000_000_000
-PROCESS_CPUTIME, THREAD_CPUTIME = 2, 3
+TICK_NS = 4_000_000
+"""What the coarse clocks are said to be precise to."""
 DRIVER_CLOCK = {
     0: REALTIME, 1: MONOTONIC, 4: MONOTONIC, 5: REALTIME, 6: MONOTONIC, 7: BOOTTIME,
     8: REALTIME, 9: BOOTTIME, 11: REALTIME,
 }  # fmt: skip
+COARSE, RAW = (5, 6), 4
+SLEEPING = frozenset(DRIVER_CLOCK) - {RAW, *COARSE}
+"""Clocks of the driver that one can sleep by and set timers on."""
 TIMER_ABSTIME = 1
 
 
 async def read_clock(t: Thread, clock: int) -> int:
     """clock_gettime(2) in nanoseconds; EINVAL."""
-    driver = DRIVER_CLOCK.get(clock)
+    driver = DRIVER_CLOCK.get(clock & 0xFFFF_FFFF)
     if driver is not None:
         return await t.kernel.clock.call(Now(driver))
-    number = s32(clock)
-    if number in (PROCESS_CPUTIME, THREAD_CPUTIME) or number < 0:
-        process = t.process
-        if number < 0 and ~(number >> 3):
-            found = t.kernel.processes.get(~(number >> 3))
-            if found is None:
-                raise PosixError(EINVAL)
-            process = found
-        return process.user_ns + process.system_ns
-    raise PosixError(EINVAL)
+    return cpu_clock(t, clock).read(t)
+
+
+def cpu_clock(t: Thread, clock: int) -> CpuClock:
+    """The CPU-time clock of that id; EINVAL."""
+    found = cpuclock.find(t, s32(clock))
+    if found is None:
+        raise PosixError(EINVAL)
+    return found
 
 
 def pack_timespec(ns: int) -> bytes:
@@ -65,20 +70,21 @@ async def sys_clock_gettime(t: Thread, clock: int, where: int) -> int:
 @syscall(229, "clock_getres", bound=0)
 async def sys_clock_getres(t: Thread, clock: int, where: int) -> int:
     """clock_getres(2)."""
-    await read_clock(t, clock)
+    number = s32(clock)
+    exact = number not in COARSE if number in DRIVER_CLOCK else cpu_clock(t, clock).exact
     if where:
-        coarse = s32(clock) in (5, 6)
-        await t.copyout(where, pack_timespec(4_000_000 if coarse else 1))
+        await t.copyout(where, pack_timespec(1 if exact else TICK_NS))
     return 0
 
 
 @syscall(227, "clock_settime")
 async def sys_clock_settime(t: Thread, clock: int, where: int) -> int:
     """clock_settime(2): the guest's time of day; the host's stays."""
-    ns = await read_timespec(t, where)
-    if s32(clock) != REALTIME:
+    number = s32(clock)
+    if number != REALTIME and (number in DRIVER_CLOCK or cpuclock.find(t, number) is None):
         raise PosixError(EINVAL)
-    if t.process.credentials.euid:
+    ns = await read_timespec(t, where)
+    if number != REALTIME or t.process.credentials.euid:
         raise PosixError(EPERM)
     await t.kernel.clock.call(SetRealtime(ns))
     return 0
@@ -134,13 +140,33 @@ async def sys_nanosleep(t: Thread, request: int, remain: int) -> int:
 
 @syscall(230, "clock_nanosleep", restart=RESTART_NOHAND)
 async def sys_clock_nanosleep(t: Thread, clock: int, flags: int, request: int, remain: int) -> int:
-    """clock_nanosleep(2); CPU-time clocks are EOPNOTSUPP."""
-    if s32(clock) not in DRIVER_CLOCK:
-        raise PosixError(EOPNOTSUPP if s32(clock) == PROCESS_CPUTIME else EINVAL)
+    """clock_nanosleep(2)."""
+    number = s32(clock)
+    if number not in SLEEPING:
+        return await _sleep_cpu(t, number, flags, request)
     wanted = await read_timespec(t, request)
     if not flags & TIMER_ABSTIME:
         return await _sleep(t, wanted, remain)
-    now = await read_clock(t, clock)
+    now = await read_clock(t, number)
     deadline = await t.kernel.timers.now() + max(wanted - now, 0)
     await sleep_until(t, deadline)
+    return 0
+
+
+async def _sleep_cpu(t: Thread, number: int, flags: int, request: int) -> int:
+    """Sleep until a process, of which other threads run, or another one has used some time."""
+    if number in DRIVER_CLOCK or number == cpuclock.THREAD_CPUTIME:
+        raise PosixError(EOPNOTSUPP)
+    clock = cpu_clock(t, number)
+    wanted = await read_timespec(t, request)
+    if clock.thread is t:
+        raise PosixError(EINVAL)
+    until = wanted if flags & TIMER_ABSTIME else clock.read(t) + wanted
+    due = WaitQueue()
+    timer = clock.at(until, due.wake)
+    try:
+        while clock.read(t) < until:
+            await t.wait(due)
+    finally:
+        timer.cancel()
     return 0

@@ -8,7 +8,7 @@ from errno import E2BIG, EINVAL
 from bus.errors import PosixError
 from services.drivers.cpu import api as cpu
 from services.fs.api import Retain
-from services.proc import lifecycle
+from services.proc import cputimers, lifecycle
 from services.proc.abi import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
@@ -21,6 +21,8 @@ from services.proc.abi import (
     CLONE_THREAD,
     CLONE_VFORK,
     CLONE_VM,
+    RLIM_INFINITY,
+    RLIMIT_CPU,
     SIGCHLD,
 )
 from services.proc.park import WaitQueue
@@ -113,6 +115,8 @@ async def _new_process(parent: Thread, flags: int) -> Process:
     if old.exe is not None:
         await kernel.fs.call(Retain(old.exe))
     process.start_ns = await kernel.timers.now()
+    if process.limits[RLIMIT_CPU][0] != RLIM_INFINITY:
+        cputimers.watch_limit(process)
     kernel.processes[pid] = process
     heir.children[pid] = process
     return process

@@ -7,7 +7,8 @@ from errno import EACCES, EFAULT, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.proc.abi import RLIMIT_NOFILE, s32
+from services.proc import cputimers
+from services.proc.abi import RLIMIT_CPU, RLIMIT_NOFILE, s32
 from services.proc.calls.ids import find
 from services.proc.table import PARTIAL, syscall
 
@@ -33,7 +34,11 @@ async def _prlimit(t: Thread, process: Process, resource: int, new: int, old: in
     if old:
         await t.copyout(old, struct.pack("<QQ", *before))
     if new:
+        if resource == RLIMIT_CPU and not soft:
+            soft = 1  # at once means after a second (kernel/sys.c)
         process.limits[resource] = (soft, hard)
+        if resource == RLIMIT_CPU:
+            cputimers.watch_limit(process)
     return 0
 
 

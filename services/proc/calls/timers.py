@@ -3,87 +3,66 @@
 from __future__ import annotations
 
 import struct
-from errno import EINVAL
+from errno import EAGAIN, EINVAL, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 import attrs
 
 from bus.errors import PosixError
 from services.drivers.clock.api import MONOTONIC
-from services.proc.abi import SI_TIMER, SIGALRM, SIGPROF, SIGVTALRM, s32
+from services.proc import cpuclock, cputimers
+from services.proc.abi import (
+    NSIG,
+    RLIMIT_SIGPENDING,
+    SI_KERNEL,
+    SI_TIMER,
+    SIGALRM,
+    SIGPROF,
+    SIGVTALRM,
+    s32,
+)
+from services.proc.alarms import Alarm, PosixTimer, TickingAlarm
 from services.proc.calls.clock import (
     DRIVER_CLOCK,
     NS,
+    SLEEPING,
     TIMER_ABSTIME,
+    cpu_clock,
     pack_timespec,
     read_clock,
     read_timespec,
 )
-from services.proc.signals import send
 from services.proc.signals.core import SigInfo
-from services.proc.table import PARTIAL, syscall
+from services.proc.table import syscall
 
 if TYPE_CHECKING:
-    from services.proc.park import Timer
     from services.proc.task import Process, Thread
 
-_ITIMER_SIGNAL = {0: SIGALRM, 1: SIGVTALRM, 2: SIGPROF}
+ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = 0, 1, 2
 
 
-@attrs.define(eq=False)
-class IntervalTimer:
-    """setitimer(2) or timer_create(2): fires at `next_ns`, then every `interval_ns`."""
-
-    process: Process
-    info: SigInfo
-    target: Thread | None = None
-    clock: int = MONOTONIC
-    interval_ns: int = 0
-    next_ns: int = 0
-    timer: Timer | None = None
-    overrun: int = 0
-
-    def arm(self, at_ns: int, interval_ns: int) -> None:
-        """Start, or stop where `at_ns` is 0; MONOTONIC time."""
-        self.cancel()
-        self.interval_ns, self.next_ns = interval_ns, at_ns
-        if at_ns:
-            self.timer = self.process.kernel.timers.at(at_ns, self._fire)
-
-    def cancel(self) -> None:
-        """Stop."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-    def _fire(self) -> None:
-        if self.interval_ns:
-            self.next_ns += self.interval_ns
-            self.timer = self.process.kernel.timers.at(self.next_ns, self._fire)
-        else:
-            self.next_ns, self.timer = 0, None
-        if self.info.signal:
-            if self.target is not None:
-                send.to_thread(self.target, self.info)
-            else:
-                send.to_process(self.process, self.info)
-
-    def remaining(self, now_ns: int) -> int:
-        """Ns until it fires, 0 if it is not armed."""
-        return max(self.next_ns - now_ns, 1) if self.timer is not None else 0
+def _make_itimer(process: Process, which: int) -> Alarm:
+    if which == ITIMER_REAL:
+        alarm = Alarm(process, None)
+        alarm.info = SigInfo(SIGALRM, SI_KERNEL, source=alarm)
+        return alarm
+    virtual = which == ITIMER_VIRTUAL
+    kind = cputimers.VIRTUAL if virtual else cputimers.PROFILE
+    info = SigInfo(SIGVTALRM if virtual else SIGPROF, SI_KERNEL)
+    return TickingAlarm(process, info, cpuclock.CpuClock(process, None, kind))
 
 
-def _itimer(t: Thread, which: int) -> IntervalTimer:
-    if which not in _ITIMER_SIGNAL:
+def _itimer(t: Thread, which: int) -> Alarm:
+    number, alarms = which & 0xFFFF_FFFF, t.process.itimers
+    if number > ITIMER_PROF:
         raise PosixError(EINVAL)
-    timers = t.process.itimers
-    if which not in timers:
-        timers[which] = IntervalTimer(t.process, send.kernel_info(_ITIMER_SIGNAL[which]))
-    found: IntervalTimer = timers[which]
+    if number not in alarms:
+        alarms[number] = _make_itimer(t.process, number)
+    found: Alarm = alarms[number]
     return found
 
 
-def _pack_itimer(timer: IntervalTimer, now: int) -> bytes:
+def _pack_itimer(timer: Alarm, now: int) -> bytes:
     value, interval = timer.remaining(now) // 1000, timer.interval_ns // 1000
     return struct.pack("<4q", *divmod(interval, 1_000_000), *divmod(value, 1_000_000))
 
@@ -92,20 +71,21 @@ def _pack_itimer(timer: IntervalTimer, now: int) -> bytes:
 async def sys_getitimer(t: Thread, which: int, where: int) -> int:
     """getitimer(2)."""
     timer = _itimer(t, which)
-    await t.copyout(where, _pack_itimer(timer, await t.kernel.timers.now()))
+    await t.copyout(where, _pack_itimer(timer, timer.now_ns(t)))
     return 0
 
 
-@syscall(38, "setitimer", support=PARTIAL, note="VIRTUAL and PROF count elapsed time")
+@syscall(38, "setitimer")
 async def sys_setitimer(t: Thread, which: int, new: int, old: int) -> int:
     """setitimer(2)."""
-    timer, now = _itimer(t, which), await t.kernel.timers.now()
     interval = value = 0
     if new:
         i_s, i_us, v_s, v_us = struct.unpack("<4q", await t.copyin(new, 32))
         if not (0 <= i_us < 1_000_000 and 0 <= v_us < 1_000_000) or i_s < 0 or v_s < 0:
             raise PosixError(EINVAL)
         interval, value = i_s * NS + i_us * 1000, v_s * NS + v_us * 1000
+    timer = _itimer(t, which)
+    now = timer.now_ns(t)
     before = _pack_itimer(timer, now)
     timer.arm(now + value if value else 0, interval)
     if old:
@@ -114,73 +94,95 @@ async def sys_setitimer(t: Thread, which: int, new: int, old: int) -> int:
 
 
 @syscall(37, "alarm")
-async def sys_alarm(t: Thread, seconds: int) -> int:
-    """alarm(2): whole seconds left of the previous one, rounded up."""
-    timer, now = _itimer(t, 0), await t.kernel.timers.now()
+def sys_alarm(t: Thread, seconds: int) -> int:
+    """alarm(2): whole seconds left of the previous one, rounded to the nearest, at least 1."""
+    timer = _itimer(t, ITIMER_REAL)
+    now = timer.now_ns(t)
     left = timer.remaining(now)
     seconds &= 0xFFFF_FFFF
     timer.arm(now + seconds * NS if seconds else 0, 0)
-    return (left + NS - 1) // NS
+    return max((left + NS // 2) // NS, 1) if left else 0
 
 
 # POSIX timers ---------------------------------------------------------------------------------
 
-SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID = 0, 1, 4
+SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID = 0, 1, 2, 4
+
+
+@attrs.frozen
+class _Event:
+    """struct sigevent, checked."""
+
+    value: int
+    signal: int
+    kind: int
+    target: Thread | None
+
+
+async def _read_event(t: Thread, vaddr: int) -> _Event:
+    value, signal, kind, tid = struct.unpack("<Qiii", (await t.copyin(vaddr, 64))[:20])
+    target = None
+    if kind == SIGEV_THREAD_ID | SIGEV_SIGNAL:
+        target = t.process.threads.get(tid)
+        if target is None:
+            raise PosixError(EINVAL)
+    elif kind not in (SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD):
+        raise PosixError(EINVAL)
+    if kind != SIGEV_NONE and not 0 < signal <= NSIG:
+        raise PosixError(EINVAL)
+    return _Event(value, signal, kind, target)
 
 
 @syscall(222, "timer_create")
 async def sys_timer_create(t: Thread, clock: int, event: int, where: int) -> int:
-    """timer_create(2) on the clocks of the clock driver."""
-    if s32(clock) not in DRIVER_CLOCK:
-        raise PosixError(EINVAL)
-    process = t.process
+    """timer_create(2)."""
+    process, counted = t.process, None
+    if s32(clock) not in SLEEPING:
+        if s32(clock) in DRIVER_CLOCK:
+            raise PosixError(EOPNOTSUPP)
+        counted = cpu_clock(t, clock)
+    if len(process.timers) >= process.limit(RLIMIT_SIGPENDING):
+        raise PosixError(EAGAIN)
     number = process.next_timer
-    value, signal, kind, tid = number, SIGALRM, SIGEV_SIGNAL, 0
-    if event:
-        value, signal, kind, tid = struct.unpack("<Qiii", await t.copyin(event, 20))
-    target = None
-    if kind == SIGEV_THREAD_ID:
-        target = process.threads.get(tid)
-        if target is None:
-            raise PosixError(EINVAL)
-    elif kind not in (SIGEV_SIGNAL, SIGEV_NONE):
-        raise PosixError(EINVAL)
-    if kind != SIGEV_NONE and not 0 < signal <= 64:
-        raise PosixError(EINVAL)
-    fields = struct.pack("<iiQ", number, 0, value)
-    info = SigInfo(0 if kind == SIGEV_NONE else signal, SI_TIMER, 0, fields)
+    wanted = await _read_event(t, event) if event else _Event(number, SIGALRM, SIGEV_SIGNAL, None)
     await t.copyout(where, struct.pack("<i", number))
+    timer = PosixTimer(process, None, counted, s32(clock), number, wanted.value)
+    timer.target = wanted.target
+    if wanted.kind != SIGEV_NONE:
+        timer.info = SigInfo(wanted.signal, SI_TIMER, source=timer)
     process.next_timer += 1
-    process.timers[number] = IntervalTimer(process, info, target, s32(clock))
+    process.timers[number] = timer
     return 0
 
 
-def _timer(t: Thread, number: int) -> IntervalTimer:
+def _timer(t: Thread, number: int) -> PosixTimer:
     timer = t.process.timers.get(s32(number))
     if timer is None:
         raise PosixError(EINVAL)
-    found: IntervalTimer = timer
+    found: PosixTimer = timer
     return found
 
 
-def _pack_spec(timer: IntervalTimer, now: int) -> bytes:
+def _pack_spec(timer: Alarm, now: int) -> bytes:
     return pack_timespec(timer.interval_ns) + pack_timespec(timer.remaining(now))
 
 
 @syscall(223, "timer_settime")
 async def sys_timer_settime(t: Thread, number: int, flags: int, new: int, old: int) -> int:
     """timer_settime(2)."""
-    timer = _timer(t, number)
     if not new:
         raise PosixError(EINVAL)
     interval, value = await read_timespec(t, new), await read_timespec(t, new + 16)
-    now = await t.kernel.timers.now()
+    timer = _timer(t, number)
+    now = timer.now_ns(t)
     before = _pack_spec(timer, now)
     at = 0
     if value:
         at = now + value
         if flags & TIMER_ABSTIME:
-            at = now + max(value - await read_clock(t, timer.clock), 0)
+            at = max(value, 1)
+            if timer.clock is None and timer.by != MONOTONIC:
+                at = now + max(value - await read_clock(t, timer.by), 0)
     timer.arm(at, interval)
     if old:
         await t.copyout(old, before)
@@ -191,7 +193,7 @@ async def sys_timer_settime(t: Thread, number: int, flags: int, new: int, old: i
 async def sys_timer_gettime(t: Thread, number: int, where: int) -> int:
     """timer_gettime(2)."""
     timer = _timer(t, number)
-    await t.copyout(where, _pack_spec(timer, await t.kernel.timers.now()))
+    await t.copyout(where, _pack_spec(timer, timer.now_ns(t)))
     return 0
 
 

@@ -11,6 +11,7 @@ from services.proc import lifecycle
 from services.proc.abi import SIGCHLD, s32
 from services.proc.signals.deliver import pack_info
 from services.proc.table import syscall
+from services.proc.usage import Usage, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,22 +74,31 @@ async def _wait(t: Thread, kind: int, number: int, options: int) -> tuple[Proces
         await t.wait(t.process.child_wait)
 
 
-def _consume(child: Process, options: int) -> None:
+def _add_reaped(parent: Process, child: Process) -> None:
+    """The usage of a child that was waited for, and of its own, counts with its parent's."""
+    reaped = parent.reaped
+    if reaped is None:
+        reaped = parent.reaped = Usage()
+    for usage in (child.ended, child.reaped):
+        if usage is not None:
+            reaped.add(usage)
+    reaped.peak_bytes = max(reaped.peak_bytes, child.peak_bytes)
+
+
+def _pack_usage(child: Process) -> bytes:
+    """What wait4(2) tells: the child and those that it had waited for."""
+    usage = total(child.usage(), child.reaped)
+    return usage.pack(max(child.peak_bytes, usage.peak_bytes))
+
+
+def _consume(t: Thread, child: Process, options: int) -> None:
     if options & WNOWAIT:
         return
     if child.zombie:
+        _add_reaped(t.process, child)
         lifecycle.reap(child)
     else:
         child.stop_report = None
-
-
-def rusage(user_ns: int, system_ns: int, faults: tuple[int, int] = (0, 0)) -> bytes:
-    """struct rusage (getrusage(2)); what is not counted is zero, as Linux itself does."""
-    user_us, system_us = user_ns // 1000, system_ns // 1000
-    return struct.pack(
-        "<18q", *divmod(user_us, 1_000_000), *divmod(system_us, 1_000_000), 0, 0, 0, 0,
-        *faults, *([0] * 8),
-    )  # fmt: skip
 
 
 @syscall(61, "wait4", bound=32 << 10)
@@ -112,8 +122,8 @@ async def sys_wait4(t: Thread, pid: int, status: int, options: int, usage: int) 
     if status:
         await t.copyout(status, struct.pack("<I", value))
     if usage:
-        await t.copyout(usage, rusage(child.user_ns, child.system_ns))
-    _consume(child, options)
+        await t.copyout(usage, _pack_usage(child))
+    _consume(t, child, options)
     return child.pid
 
 
@@ -134,6 +144,6 @@ async def sys_waitid(t: Thread, kind: int, number: int, info: int, options: int,
             await t.copyout(info, pack_info(lifecycle.child_info(*found)))
     if found is not None:
         if usage:
-            await t.copyout(usage, rusage(found[0].user_ns, found[0].system_ns))
-        _consume(found[0], options)
+            await t.copyout(usage, _pack_usage(found[0]))
+        _consume(t, found[0], options)
     return 0

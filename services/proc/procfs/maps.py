@@ -34,8 +34,6 @@ class Sizes:
     text: int = 0
     libraries: int = 0
     code: tuple[int, int] = (0, 0)
-    minor_faults: int = 0
-    major_faults: int = 0
 
 
 async def sizes_of(process: Process) -> Sizes:
@@ -65,7 +63,7 @@ async def sizes_of(process: Process) -> Sizes:
                 libraries += region.end - region.start
     return Sizes(
         usage.virtual_bytes, usage.resident_bytes, anonymous, file, shared, usage.data_bytes,
-        usage.stack_bytes, text, libraries, code, usage.minor_faults, usage.major_faults,
+        usage.stack_bytes, text, libraries, code,
     )  # fmt: skip
 
 

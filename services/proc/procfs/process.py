@@ -15,6 +15,7 @@ from services.proc.procfs.state import STATE_NAMES, is_runnable, process_state, 
 from services.proc.signals.core import SIG_DFL, SIG_IGN, bit
 from services.proc.table import CALLS
 from services.proc.tty.jobs import controlling
+from services.proc.usage import NOTHING, TICK_NS
 
 if TYPE_CHECKING:
     from services.proc.procfs.entry import Spot
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from services.proc.task import Process, Thread
 
 PAGE = 4096
-TICK_NS = 10_000_000
 PF_FORKNOEXEC = 0x40
 FULL_CAPABILITIES = (1 << 41) - 1
 FD_TABLE_STEP = 64
@@ -137,13 +137,16 @@ async def stat(spot: Spot) -> bytes:
     sizes = await sizes_of(process)
     terminal, group = terminal_numbers(process)
     own, _, blocked, ignored, caught = signal_sets(spot)
-    reaped, low31 = process.reaped_usage, (1 << 31) - 1
-    ticks = [ns // TICK_NS for ns in (process.user_ns, process.system_ns, reaped[0], reaped[1])]
+    if spot.reader.thread is not None:
+        spot.kernel.settle(spot.reader.thread)
+    usage = spot.thread.usage if spot.thread else process.usage()
+    reaped, low31 = process.reaped or NOTHING, (1 << 31) - 1
     tid = spot.thread.tid if spot.thread else process.pid
     fields: list[int] = [
         process.parent.pid if process.parent else 0, process.pgid, process.session.sid,
         terminal, group, 0 if process.execed else PF_FORKNOEXEC,
-        sizes.minor_faults, reaped[2], sizes.major_faults, reaped[3], *ticks,
+        usage.minor_faults, reaped.minor_faults, usage.major_faults, reaped.major_faults,
+        *usage.ticks, *reaped.ticks,
         20 + process.nice, process.nice, max(len(process.threads), 1), 0,
         process.start_ns // TICK_NS, sizes.virtual, sizes.resident // PAGE,
         process.limits[abi.RLIMIT_RSS][0], *sizes.code, 0, 0, 0,
@@ -165,9 +168,10 @@ async def statm(spot: Spot) -> bytes:
     return b"%d %d %d %d %d %d %d\n" % row
 
 
-def _memory_rows(sizes: Sizes) -> list[tuple[str, str]]:
+def _memory_rows(sizes: Sizes, peak_bytes: int) -> list[tuple[str, str]]:
     rows = (
         ("VmSize", sizes.virtual),
+        ("VmHWM", max(peak_bytes, sizes.resident)),
         ("VmRSS", sizes.resident),
         ("RssAnon", sizes.anonymous),
         ("RssFile", sizes.file),
@@ -218,6 +222,7 @@ def _signal_rows(spot: Spot) -> list[tuple[str, object]]:
 async def status(spot: Spot) -> bytes:
     """status; what the kernel does not count is left out."""
     process = spot.subject
+    usage = spot.thread.usage if spot.thread else process.usage()
     capabilities = FULL_CAPABILITIES if process.credentials.euid == 0 else 0
     name = name_of(spot).decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
     rows: list[tuple[str, object]] = [("Name", name)]
@@ -225,7 +230,7 @@ async def status(spot: Spot) -> bytes:
         rows.append(("Umask", f"{process.directories.umask:04o}"))
     rows += _identity_rows(spot)
     if process.space is not None:
-        rows += _memory_rows(await sizes_of(process))
+        rows += _memory_rows(await sizes_of(process), process.peak_bytes)
     rows += _signal_rows(spot)
     rows += [
         ("CapInh", f"{0:016x}"),
@@ -240,6 +245,8 @@ async def status(spot: Spot) -> bytes:
         ("Cpus_allowed_list", "0"),
         ("Mems_allowed", "1"),
         ("Mems_allowed_list", "0"),
+        ("voluntary_ctxt_switches", usage.waits),
+        ("nonvoluntary_ctxt_switches", usage.preemptions),
     ]
     return "".join(f"{key}:\t{value}\n" for key, value in rows).encode("latin-1")
 

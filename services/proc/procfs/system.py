@@ -9,13 +9,12 @@ from services.fs.api import Caches
 from services.proc import identity
 from services.proc.procfs.state import is_runnable, uptime_ns
 from services.proc.table import CALLS
+from services.proc.usage import TICK_NS
 from services.vm.api import Frames
 
 if TYPE_CHECKING:
     from services.proc.procfs.entry import Spot
 
-TICK_NS = 10_000_000
-"""USER_HZ is 100."""
 PAGE_KIB = 4
 FILE_SYSTEMS = (("nodev", "proc"), ("nodev", "tmpfs"), ("nodev", "hosttree"))
 """What fs can mount, and what is mounted at boot."""
@@ -52,15 +51,15 @@ async def meminfo(spot: Spot) -> bytes:
 
 
 async def stat(spot: Spot) -> bytes:
-    """/proc/stat: one core; its time on behalf of programs is all user time."""
+    """/proc/stat: one core; what was not on behalf of a thread is idle time."""
     kernel = spot.kernel
-    now = await uptime_ns(kernel)
-    busy = kernel.core.busy_ns
-    times = f"{busy // TICK_NS} 0 0 {max(now - busy, 0) // TICK_NS} 0 0 0 0 0 0"
+    now, used = await uptime_ns(kernel), kernel.usage()
+    user, system = used.ticks
+    times = f"{user} 0 {system} {max(now - used.cpu_ns, 0) // TICK_NS} 0 0 0 0 0 0"
     running = sum(map(is_runnable, kernel.threads.values()))
     return (
         f"cpu  {times}\ncpu0 {times}\n"
-        f"ctxt {kernel.switch_count}\n"
+        f"ctxt {used.waits + used.preemptions}\n"
         f"btime {kernel.boot_realtime_ns // 1_000_000_000}\n"
         f"processes {kernel.fork_count + 1}\n"
         f"procs_running {running}\nprocs_blocked 0\n"
@@ -70,7 +69,7 @@ async def stat(spot: Spot) -> bytes:
 async def uptime(spot: Spot) -> bytes:
     """/proc/uptime: since boot, and how much of it the core was idle; in seconds."""
     now = await uptime_ns(spot.kernel)
-    idle = max(now - spot.kernel.core.busy_ns, 0)
+    idle = max(now - spot.kernel.usage().cpu_ns, 0)
     return b"%.2f %.2f\n" % (now / 1e9, idle / 1e9)
 
 

@@ -7,6 +7,7 @@ do not queue: a second one is lost while the first is pending; real-time ones (3
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 import attrs
 
@@ -45,6 +46,15 @@ class SigInfo:
     code: int = SI_USER
     errno: int = 0
     fields: bytes = b""
+    source: Source | None = attrs.field(default=None, eq=False, repr=False)
+    """Who wants to know when it is taken."""
+
+
+class Source(Protocol):
+    """A timer whose signal is pending."""
+
+    def taken(self, info: SigInfo) -> SigInfo:
+        """The signal is being taken; replies with what the program is told."""
 
 
 @attrs.frozen
@@ -120,7 +130,7 @@ class Pending:
         if not queue:
             del self._queued[signal]
             self.mask &= ~bit(signal)
-        return info
+        return info if info.source is None else info.source.taken(info)
 
     def discard(self, mask: int) -> None:
         """Forget signals (a stop when SIGCONT comes, and the reverse; ignored ones)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.programs.commands import (
+    accounting,
     archives,
     busybox,
     files,
@@ -16,6 +17,7 @@ from tests.programs.commands import (
 )
 
 _MODULES = (
+    accounting,
     files,
     text,
     busybox,
