@@ -48,7 +48,9 @@ from services.vm.usermem import UserMemory as UserMemory
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
 MAP_GROWSDOWN, MAP_NORESERVE, MAP_POPULATE, MAP_STACK = 0x100, 0x4000, 0x8000, 0x20000
 MAP_FIXED_NOREPLACE = 0x100000
+MAP_32BIT = 0x40
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+FORK_OMIT, FORK_WIPE = 1, 2
 
 
 @attrs.frozen
@@ -120,7 +122,10 @@ class Unmap(Request[tuple[int, ...]]):
 
 @request("vm", errors=(EINVAL, ENOMEM, EACCES))
 class Protect(Request[None]):
-    """mprotect(2): ENOMEM where something in the range is not mapped."""
+    """mprotect(2): ENOMEM where something in the range is not mapped.
+
+    With PROT_GROWSDOWN the range starts where the stack does that it lies in.
+    """
 
     space: int
     vaddr: int
@@ -161,11 +166,29 @@ class Brk(Request[int]):
 
 @request("vm", errors=(EINVAL, ENOMEM))
 class Discard(Request[None]):
-    """madvise(MADV_DONTNEED): private pages are dropped and will read as new."""
+    """madvise(MADV_DONTNEED): private pages are dropped and will read as new.
+
+    MADV_FREE is for anonymous memory only: EINVAL at the first region that is not.
+    """
 
     space: int
     vaddr: int
     length_bytes: int
+    anonymous_only: bool = False
+
+
+@request("vm", errors=(EINVAL, ENOMEM))
+class AtFork(Request[None]):
+    """madvise(2): what a child of fork(2) gets of a range; bits FORK_OMIT and FORK_WIPE.
+
+    Only private anonymous memory can be wiped (EINVAL).
+    """
+
+    space: int
+    vaddr: int
+    length_bytes: int
+    add: int
+    remove: int = 0
 
 
 @attrs.frozen
@@ -269,6 +292,8 @@ class RegionInfo:
     resident_pages: int
     dirty_pages: int = 0
     """Written through a shared mapping; of a private one, the pages that nobody else holds."""
+    may_write: bool = True
+    """Whether it is, or mprotect(2) may make it, writable."""
 
 
 @request("vm", idempotent=True)

@@ -24,6 +24,8 @@ MAX_REGIONS = 65530
 MIN_ADDRESS = 0x10000
 """No address below this is chosen (vm.mmap_min_addr); MAP_FIXED may go there."""
 STACK_GAP = 256 << 12
+LOW_START, LOW_END = 1 << 30, 2 << 30
+"""Where MAP_32BIT puts things (mmap(2))."""
 
 
 @attrs.define(eq=False)
@@ -39,6 +41,8 @@ class Region:
     may_write: bool = True
     name: bytes = b""
     grows_down: bool = False
+    at_fork: int = 0
+    """FORK_ bits of the api."""
     access: int = attrs.field(init=False)
     """ACCESS_ bits it permits."""
     leaf: int = attrs.field(init=False)
@@ -56,7 +60,9 @@ class Region:
         """Where that page of the file belongs: the reverse of `page_of`."""
         return page + (self.start - self.offset >> 12)
 
-    def part(self, start: int, end: int, prot: int | None = None) -> Region:
+    def part(
+        self, start: int, end: int, prot: int | None = None, at_fork: int | None = None
+    ) -> Region:
         """The same mapping over a part of it, perhaps with other rights."""
         offset = self.offset if self.node is None else self.offset + start - self.start
         return Region(
@@ -69,6 +75,7 @@ class Region:
             self.may_write,
             self.name,
             self.grows_down,
+            self.at_fork if at_fork is None else at_fork,
         )
 
     def moved(self, start: int, length: int) -> Region:
@@ -83,6 +90,7 @@ class Region:
             self.may_write,
             self.name,
             self.grows_down,
+            self.at_fork,
         )
 
     def joins(self, other: Region) -> bool:
@@ -94,6 +102,7 @@ class Region:
             and self.shared == other.shared
             and self.grows_down == other.grows_down
             and self.may_write == other.may_write
+            and self.at_fork == other.at_fork
             and (self.node is None or self.offset + self.end - self.start == other.offset)
         )
 
@@ -101,12 +110,14 @@ class Region:
 class RegionMap:
     """Disjoint regions in ascending order, and how many of them name each file."""
 
-    __slots__ = ("_searched", "files", "items", "starts")
+    __slots__ = ("_searched", "files", "items", "special", "starts")
 
     def __init__(self) -> None:
         self.starts: list[int] = []
         self.items: list[Region] = []
         self.files: dict[int, int] = {}
+        self.special = False
+        """Some region has, or had, an `at_fork` of its own."""
         self._searched = (0, 0, 0)
         """(top, length, end): between `end` and `top` there is no hole of `length` bytes."""
 
@@ -116,6 +127,7 @@ class RegionMap:
         other.starts = self.starts.copy()
         other.items = self.items.copy()
         other.files = self.files.copy()
+        other.special = self.special
         other._searched = self._searched
         return other
 
@@ -243,12 +255,26 @@ class RegionMap:
 
     def place(self, hint: int, length: int, top: int) -> int | None:
         """Where mmap(2) puts a mapping without MAP_FIXED: at the hint if free, else found."""
-        if hint:
-            hint = hint + 4095 & ~4095
-            if hint >= MIN_ADDRESS and hint + length <= USER_TOP:
-                following = self.after(hint)
-                gap = STACK_GAP if following is not None and following.grows_down else 0
-                if self.is_free(hint, hint + length + gap):
-                    return hint
+        taken = self._hinted(hint, length, USER_TOP)
+        if taken is not None:
+            return taken
         start = self.find_free(length, top)
         return self.find_free(length, USER_TOP) if start is None and top < USER_TOP else start
+
+    def place_low(self, hint: int, length: int) -> int | None:
+        """The same with MAP_32BIT: in the second gigabyte."""
+        taken = self._hinted(hint, length, LOW_END)
+        if taken is not None:
+            return taken
+        start = self.find_free(length, LOW_END)
+        return start if start is not None and start >= LOW_START else None
+
+    def _hinted(self, hint: int, length: int, top: int) -> int | None:
+        hint &= ~4095
+        if not hint:
+            return None
+        hint = max(hint, MIN_ADDRESS)
+        following = self.after(hint)
+        gap = STACK_GAP if following is not None and following.grows_down else 0
+        free = hint + length <= top and self.is_free(hint, hint + length + gap)
+        return hint if free else None

@@ -52,6 +52,7 @@ def regions_of(space: AddressSpace) -> tuple[RegionInfo, ...]:
                 region.name,
                 space.tables.resident(low, high),
                 dirty,
+                region.may_write,
             )
         )
     return tuple(found)

@@ -9,6 +9,7 @@ from bus.errors import PosixError
 from services.vm import api, reports
 from services.vm.core import VirtualMemory
 from services.vm.frames import OutOfFrames
+from services.vm.remap import remap
 
 if TYPE_CHECKING:
     from bus.core import Handler
@@ -31,6 +32,7 @@ class VmService:
             api.SetLayout: self.set_layout,
             api.Brk: self.brk,
             api.Discard: self.discard,
+            api.AtFork: self.at_fork,
             api.Fault: self.fault,
             api.InstallPages: self.install_pages,
             api.AllocFrames: self.alloc_frames,
@@ -71,7 +73,7 @@ class VmService:
     async def remap(self, call: api.Remap) -> api.MapReply:
         """Remap."""
         try:
-            return self.core.space(call.space).remap(call)
+            return remap(self.core.space(call.space), call)
         except OutOfFrames:
             raise PosixError(ENOMEM) from None
 
@@ -85,7 +87,11 @@ class VmService:
 
     async def discard(self, call: api.Discard) -> None:
         """Discard."""
-        self.core.space(call.space).discard(call.vaddr, call.length_bytes)
+        self.core.space(call.space).discard(call)
+
+    async def at_fork(self, call: api.AtFork) -> None:
+        """AtFork."""
+        self.core.space(call.space).set_at_fork(call)
 
     async def fault(self, call: api.Fault) -> api.FaultReply:
         """Fault."""

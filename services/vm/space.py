@@ -7,11 +7,14 @@ the file nodes that no region of this space names any more.
 
 from __future__ import annotations
 
-from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM
+from errno import EACCES, EEXIST, EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from bus.errors import MalformedRequest, PosixError
 from services.vm.api import (
+    FORK_OMIT,
+    FORK_WIPE,
+    MAP_32BIT,
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
     MAP_GROWSDOWN,
@@ -19,9 +22,6 @@ from services.vm.api import (
     MAP_POPULATE,
     MAP_PRIVATE,
     MAP_SHARED,
-    MREMAP_DONTUNMAP,
-    MREMAP_FIXED,
-    MREMAP_MAYMOVE,
     MapReply,
 )
 from services.vm.faults import zero_fill
@@ -38,10 +38,11 @@ from services.vm.regions import MAX_REGIONS, STACK_GAP, Region, RegionMap
 from services.vm.tables import Tables
 
 if TYPE_CHECKING:
-    from services.vm.api import Map, Remap, SetLayout
+    from services.vm.api import AtFork, Discard, Map, SetLayout
 
-PROT_ACCEPTED = 0x0300_000F
-"""PROT_GROWSDOWN, PROT_GROWSUP and PROT_SEM are accepted and mean nothing here."""
+PROT_GROWSDOWN, PROT_GROWSUP = 0x0100_0000, 0x0200_0000
+PROT_ACCEPTED = PROT_GROWSDOWN | PROT_GROWSUP | 0xF
+"""PROT_SEM (8) is accepted and means nothing here."""
 DEFAULT_STACK_LIMIT = 8 << 20
 DEFAULT_MMAP_TOP = USER_TOP - (128 << 20)
 
@@ -101,6 +102,12 @@ class AddressSpace:
         child.stack_top = self.stack_top
         child.stack_limit = self.stack_limit
         child.mmap_top = self.mmap_top
+        if self.regions.special:
+            for region in list(child.regions.items):
+                if region.at_fork & FORK_OMIT:
+                    child.clear(region.start, region.end)
+                elif region.at_fork & FORK_WIPE:
+                    child.tables.unmap(region.start >> PAGE_SHIFT, region.end >> PAGE_SHIFT)
         return child
 
     def destroy(self) -> tuple[int, ...]:
@@ -117,7 +124,8 @@ class AddressSpace:
         self.stack_limit = layout.stack_limit_bytes
         self.mmap_top = layout.mmap_top
 
-    def _dropped(self, removed: list[Region]) -> tuple[int, ...]:
+    def dropped(self, removed: list[Region]) -> tuple[int, ...]:
+        """The nodes that only these regions, which are gone, referred to."""
         files = self.regions.files
         nodes = dict.fromkeys(r.node for r in removed if r.node is not None)
         return tuple(node for node in nodes if node not in files)
@@ -148,9 +156,12 @@ class AddressSpace:
         if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
             start = self._fixed(call.vaddr, length, flags)
             if not regions.is_free(start, start + length):
-                removed = self._clear(start, start + length)
+                removed = self.clear(start, start + length)
         else:
-            placed = regions.place(call.vaddr, length, self.mmap_top)
+            if flags & MAP_32BIT:
+                placed = regions.place_low(call.vaddr, length)
+            else:
+                placed = regions.place(call.vaddr, length, self.mmap_top)
             if placed is None:
                 raise PosixError(ENOMEM)
             start = placed
@@ -169,7 +180,7 @@ class AddressSpace:
         region = regions.insert(region)
         if flags & MAP_POPULATE and node is None and region.prot:
             self._populate(region, start, start + length)
-        dropped = self._dropped(removed) if removed else ()
+        dropped = self.dropped(removed) if removed else ()
         return MapReply(start, acquired, dropped)
 
     def _is_shared(self, call: Map) -> bool:
@@ -205,7 +216,8 @@ class AddressSpace:
         except OutOfFrames:
             return
 
-    def _clear(self, start: int, end: int) -> list[Region]:
+    def clear(self, start: int, end: int) -> list[Region]:
+        """Make a hole; replies with the regions that were there."""
         removed = self.regions.remove(start, end)
         if removed:
             self.tables.unmap(start >> PAGE_SHIFT, end >> PAGE_SHIFT)
@@ -218,8 +230,8 @@ class AddressSpace:
             raise PosixError(EINVAL)
         if len(self.regions.items) >= MAX_REGIONS and self._splits(vaddr, vaddr + length):
             raise PosixError(ENOMEM)
-        removed = self._clear(vaddr, vaddr + length)
-        return self._dropped(removed) if self.regions.files or removed else ()
+        removed = self.clear(vaddr, vaddr + length)
+        return self.dropped(removed) if self.regions.files or removed else ()
 
     def _splits(self, start: int, end: int) -> bool:
         region = self.regions.find(start)
@@ -231,10 +243,10 @@ class AddressSpace:
         """mprotect(2): up to the first hole, or the first region that must not be written."""
         if vaddr & PAGE_MASK or prot & ~PROT_ACCEPTED:
             raise PosixError(EINVAL)
-        prot &= PROT_READ | PROT_WRITE | PROT_EXEC
         end = vaddr + page_up(length)
-        if not 0 <= vaddr <= end <= USER_TOP:
-            raise PosixError(ENOMEM)
+        if prot & (PROT_GROWSDOWN | PROT_GROWSUP):
+            vaddr = self._stack_at(vaddr, end, prot)
+        prot &= PROT_READ | PROT_WRITE | PROT_EXEC
         reached = vaddr
         for region in self.regions.over(vaddr, end):
             if region.start > reached:
@@ -244,6 +256,17 @@ class AddressSpace:
                 self._protect(region, max(region.start, vaddr), reached, prot)
         if reached < end:
             raise PosixError(ENOMEM)
+
+    def _stack_at(self, vaddr: int, end: int, prot: int) -> int:
+        """Where the stack starts that PROT_GROWSDOWN means; nothing grows up."""
+        region = self.regions.find(vaddr) or self.regions.after(vaddr)
+        if region is None or region.start >= end:
+            raise PosixError(ENOMEM)
+        if prot & PROT_GROWSUP and region.start > vaddr:
+            raise PosixError(ENOMEM)
+        if prot & PROT_GROWSUP or not region.grows_down:
+            raise PosixError(EINVAL)
+        return region.start
 
     def _protect(self, region: Region, start: int, end: int, prot: int) -> None:
         if region.shared and prot & PROT_WRITE and not region.may_write:
@@ -257,18 +280,46 @@ class AddressSpace:
         if prot & PROT_EXEC:
             self.tables.flag_code(low, high)
 
-    def discard(self, vaddr: int, length: int) -> None:
+    def discard(self, call: Discard) -> None:
         """madvise(MADV_DONTNEED): ENOMEM after the fact if there were holes."""
+        vaddr, end = self._range(call.vaddr, call.length_bytes)
+        if end == vaddr:
+            return
+        anonymous = True
+        if call.anonymous_only:
+            for region in self.regions.over(vaddr, end):
+                if region.node is not None:
+                    end, anonymous = max(region.start, vaddr), False
+                    break
+        if vaddr < end:
+            self.tables.unmap(vaddr >> PAGE_SHIFT, end >> PAGE_SHIFT)
+        if not anonymous:
+            raise PosixError(EINVAL)
+        if not self.regions.covers(vaddr, end):
+            raise PosixError(ENOMEM)
+
+    def set_at_fork(self, call: AtFork) -> None:
+        """See `api.AtFork`."""
+        vaddr, end = self._range(call.vaddr, call.length_bytes)
+        for region in self.regions.over(vaddr, end):
+            if call.add & FORK_WIPE and (region.shared or region.node is not None):
+                raise PosixError(EINVAL)
+            bits = (region.at_fork | call.add) & ~call.remove
+            if region.at_fork != bits:
+                start, stop = max(region.start, vaddr), min(region.end, end)
+                self.regions.remove(start, stop)
+                self.regions.insert(region.part(start, stop, at_fork=bits))
+                self.regions.special = True
+        if not self.regions.covers(vaddr, end):
+            raise PosixError(ENOMEM)
+
+    def _range(self, vaddr: int, length: int) -> tuple[int, int]:
         if vaddr & PAGE_MASK or length < 0:
             raise PosixError(EINVAL)
         end = vaddr + page_up(length)
         if not 0 <= vaddr <= end <= USER_TOP:
             raise PosixError(EINVAL)
-        if end == vaddr:
-            return
-        self.tables.unmap(vaddr >> PAGE_SHIFT, end >> PAGE_SHIFT)
-        if not self.regions.covers(vaddr, end):
-            raise PosixError(ENOMEM)
+        return vaddr, end
 
     # -- brk --------------------------------------------------------------------------------
 
@@ -280,7 +331,7 @@ class AddressSpace:
         if new < old:
             for region in self.regions.over(new, old):
                 if region.node is None:
-                    self._clear(max(region.start, new), min(region.end, old))
+                    self.clear(max(region.start, new), min(region.end, old))
         elif new > old:
             following = self.regions.after(old)
             gap = STACK_GAP if following is not None and following.grows_down else PAGE_MASK + 1
@@ -293,74 +344,3 @@ class AddressSpace:
             self.regions.insert(Region(old, new, PROT_READ | PROT_WRITE, name=b"[heap]"))
         self.brk = vaddr
         return vaddr
-
-    # -- mremap -----------------------------------------------------------------------------
-
-    def remap(self, call: Remap) -> MapReply:
-        """mremap(2), in the order of Linux's checks."""
-        vaddr, flags = call.vaddr, call.flags
-        old, new = page_up(call.old_bytes), page_up(call.new_bytes)
-        fixed = bool(flags & MREMAP_FIXED)
-        keep = bool(flags & MREMAP_DONTUNMAP)
-        if (
-            flags & ~7
-            or ((fixed or keep) and not flags & MREMAP_MAYMOVE)
-            or (keep and old != new)
-            or vaddr & PAGE_MASK
-            or new <= 0
-            or old < 0
-        ):
-            raise PosixError(EINVAL)
-        region = self.regions.find(vaddr)
-        if region is None:
-            raise PosixError(EFAULT)
-        if fixed and (
-            call.new_vaddr & PAGE_MASK
-            or not 0 <= call.new_vaddr <= USER_TOP - new
-            or (vaddr + old > call.new_vaddr and call.new_vaddr + new > vaddr)
-        ):
-            raise PosixError(EINVAL)
-        if not fixed and not keep and 0 < new <= old:
-            if new == old:
-                return MapReply(vaddr)
-            return MapReply(vaddr, False, self.unmap(vaddr + new, old - new))
-        if not old and not region.shared:
-            raise PosixError(EINVAL)
-        if min(old, new) > region.end - vaddr or (old > region.end - vaddr and not fixed):
-            raise PosixError(EFAULT)
-        if keep and region.node is not None:
-            raise PosixError(EINVAL)
-        if not fixed and not keep and old and old == region.end - vaddr:
-            end = region.end + new - old
-            if end <= USER_TOP and self.regions.is_free(region.end, end):
-                self._extend(region, end)
-                return MapReply(vaddr)
-        if not flags & MREMAP_MAYMOVE:
-            raise PosixError(ENOMEM)
-        return self._move(region, call, old, new)
-
-    def _extend(self, region: Region, end: int) -> None:
-        self.regions.remove(region.start, region.end)
-        self.regions.insert(region.part(region.start, end))
-
-    def _move(self, region: Region, call: Remap, old: int, new: int) -> MapReply:
-        vaddr = call.vaddr
-        removed: list[Region] = []
-        if call.flags & MREMAP_FIXED:
-            target = call.new_vaddr
-            removed += self._clear(target, target + new)
-            if old > new:
-                removed += self._clear(vaddr + new, vaddr + old)
-                old = new
-        else:
-            placed = self.regions.place(call.new_vaddr, new, self.mmap_top)
-            if placed is None:
-                raise PosixError(ENOMEM)
-            target = placed
-        if old:
-            low = vaddr >> PAGE_SHIFT
-            self.tables.move(low, low + (old >> PAGE_SHIFT), target >> PAGE_SHIFT)
-        self.regions.insert(region.part(vaddr, vaddr + (old or new)).moved(target, new))
-        if old and not call.flags & MREMAP_DONTUNMAP:
-            removed += self.regions.remove(vaddr, vaddr + old)
-        return MapReply(target, False, self._dropped(removed))

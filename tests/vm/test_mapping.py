@@ -10,7 +10,7 @@ import pytest
 from bus.errors import MalformedRequest
 from services.vm import api
 from services.vm.regions import MIN_ADDRESS
-from tests.vm.machine import ANON, PAGE, RW, RX, Segfault
+from tests.vm.machine import ANON, MAPERR, PAGE, READ, RW, RX, Segfault
 
 if TYPE_CHECKING:
     from tests.vm.machine import Machine
@@ -61,10 +61,38 @@ def test_do_neighbours_become_one_region(machine: Machine) -> None:
 
 def test_is_a_hint_taken_where_it_is_free(machine: Machine) -> None:
     space = machine.space()
-    assert machine.map(space, 2, vaddr=0x5555_0001) == 0x5555_1000
-    assert machine.map(space, 2, vaddr=0x5555_0000) != 0x5555_0000
-    assert machine.map(space, 2, vaddr=0x1000) >= MIN_ADDRESS
+    assert machine.map(space, 2, vaddr=0x5555_0FFF) == 0x5555_0000
+    assert machine.map(space, 2, vaddr=0x5555_1000) != 0x5555_1000
+    assert machine.map(space, 2, vaddr=0x1000) == MIN_ADDRESS
     assert machine.map(space, 2, vaddr=api.USER_TOP) < TOP
+    low = ANON | api.MAP_32BIT
+    for hint in (0, 0x6000_0000, 0x9000_0000):
+        assert 1 << 30 <= machine.map(space, 2, vaddr=hint, flags=low) < 2 << 30
+    assert machine.errno_of(api.Map(space, 0, (1 << 30) + PAGE, 1, low)) == ENOMEM
+
+
+def test_what_does_a_child_get_of_what_it_should_not(machine: Machine) -> None:
+    space, file = machine.space(), machine.file(4)
+    vaddr = machine.map(space, 6)
+    secret = machine.map(space, 4, node=file.node)
+    for page in range(6):
+        machine.write(space, vaddr + page * PAGE, 1 + page)
+    assert machine.errno_of(api.AtFork(space, secret, PAGE, api.FORK_WIPE)) == EINVAL
+    machine.call(api.AtFork(space, secret, 4 * PAGE, api.FORK_OMIT))
+    machine.call(api.AtFork(space, vaddr + PAGE, 3 * PAGE, api.FORK_WIPE))
+    machine.call(api.AtFork(space, vaddr + 3 * PAGE, 2 * PAGE, api.FORK_OMIT))
+    assert len(shape(machine, space)) == 6
+    for parent in (space, machine.fork(space)):
+        child = machine.fork(parent)
+        assert [machine.read(child, vaddr + n * PAGE) for n in (0, 1, 2, 5)] == [1, 0, 0, 6]
+        for gone in (3 * PAGE, 4 * PAGE, secret - vaddr):
+            assert machine.touch(child, vaddr + gone, READ) == MAPERR
+    assert machine.read(space, vaddr + 3 * PAGE) == 4
+    machine.call(api.AtFork(space, vaddr, 6 * PAGE, 0, api.FORK_OMIT))
+    child = machine.fork(space)
+    assert [machine.read(child, vaddr + n * PAGE) for n in range(6)] == [1, 0, 0, 0, 5, 6]
+    assert machine.errno_of(api.AtFork(space, 0x5000, PAGE, 0, api.FORK_OMIT)) == ENOMEM
+    machine.check()
 
 
 def test_does_map_fixed_replace_and_noreplace_refuse(machine: Machine) -> None:

@@ -180,17 +180,15 @@ class AgainstDictionary(RuleBasedStateMachine):
         """What Linux says of moving a range, which must be one region."""
         if keep and len(source) != len(target):
             return EINVAL
-        if source[0] not in model:
-            return EFAULT
         if set(source) & set(target):
             return EINVAL
+        if source[0] not in model:
+            return EFAULT
         first = model[source[0]]
         for index, vpn in enumerate(source[: len(target)]):
             page = model.get(vpn)
             if page is None or not page.continues(first, index):
                 return EFAULT
-        if keep and first.node is not None:
-            return EINVAL
         return 0
 
     @rule(which=spaces, at=pages)
