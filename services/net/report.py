@@ -241,7 +241,7 @@ def _snmp(network: Network) -> Iterable[str]:
         ("Ip", network.stack.ip.as_dict()),
         ("Icmp", network.stack.icmp.as_dict()),
         ("Tcp", _tcp_counters(network)),
-        ("Udp", network.udp.counters),
+        ("Udp", network.stack.udp.as_dict()),
     ):
         yield f"{title}: {' '.join(counters)}"
         yield f"{title}: {' '.join(map(str, counters.values()))}"

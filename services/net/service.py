@@ -275,5 +275,6 @@ class NetService:
     async def count(self, call: api.Count) -> api.Totals:
         """Count."""
         network = self.network
-        counters = tuple(sorted({**network.tcp.counters, **network.udp.counters}.items()))
+        counts = {**network.tcp.counters, **network.stack.udp.as_dict()}
+        counters = tuple(sorted(counts.items()))
         return api.Totals(len(network.sockets), len(network.tcp.connections), counters)

@@ -192,6 +192,7 @@ class UdpSocket(InetSocket):
         packet.ttl, packet.tos = self._ttl_for(packet.dst), self.service_class
         discover = self.kept.get((abi.IPPROTO_IP, abi.IP_MTU_DISCOVER), 1)
         packet.dont_fragment = discover in (2, 3)
+        self.network.udp.counters(packet.dst).OutDatagrams += 1
         self.network.stack.output(packet, path)  # type: ignore[arg-type]
 
     def _ttl_for(self, address: bytes) -> int:
@@ -226,7 +227,9 @@ class UdpSocket(InetSocket):
         charge = len(data) + OVERHEAD_BYTES
         if self.shut & SHUT_IN or self._charged + charge > self.receive_limit_bytes:
             self.drops += 1
-            self.network.udp.counters["RcvbufErrors"] += 1
+            counters = self.network.udp.counters(packet.dst)
+            counters.RcvbufErrors += 1
+            counters.InErrors += 1
             return
         self._charged += charge
         self._queue.append((packet, data, source_port))

@@ -81,6 +81,7 @@ class Network:
         stack.decoders[IPPROTO_TCP] = segment.decode
         stack.decoders[IPPROTO_UDP] = udp.decode
         stack.on_icmp_error = self._icmp_error
+        stack.on_malformed = self._malformed
 
     # Time -----------------------------------------------------------------------------------
 
@@ -137,6 +138,12 @@ class Network:
             self.tcp.icmp_error(error)
         elif error.proto == IPPROTO_UDP:
             self.udp.failed(error)
+
+    def _malformed(self, protocol: int, bad_checksum: bool) -> None:
+        """A transport's decoder refused what had come; UDP's are counted by the stack."""
+        if protocol == IPPROTO_TCP:
+            self.tcp.counters["InErrs"] += 1
+            self.tcp.counters["InCsumErrors"] += bad_checksum
 
     # Sockets --------------------------------------------------------------------------------
 

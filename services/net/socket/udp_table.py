@@ -8,12 +8,11 @@ from zlib import crc32
 from services.net.socket.names import is_multicast
 
 if TYPE_CHECKING:
+    from services.net.ip.snmp import UdpCounters
     from services.net.proto.packet import Packet
     from services.net.socket.datagram import UdpSocket
     from services.net.socket.network import Network
 
-COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams", "RcvbufErrors", "SndbufErrors",
-            "InCsumErrors", "IgnoredMulti", "MemErrors")  # fmt: skip
 NO_MATCH = -1
 
 
@@ -23,7 +22,11 @@ class UdpTable:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._by_port: dict[int, list[UdpSocket]] = {}
-        self.counters = dict.fromkeys(COUNTERS, 0)
+
+    def counters(self, address: bytes) -> UdpCounters:
+        """Those of the IP version of `address`."""
+        stack = self._network.stack
+        return stack.udp if len(address) == 4 else stack.udp6
 
     def add(self, socket: UdpSocket) -> None:
         """It has a port now."""
@@ -80,14 +83,14 @@ class UdpTable:
             elif score == best_score and score != NO_MATCH:
                 ties.append(socket)
         if best is None:
-            self.counters["NoPorts"] += 1
+            self.counters(packet.dst).NoPorts += 1
             self._network.stack.unreachable(packet)
             return
         if len(ties) > 1:  # SO_REUSEPORT: one flow, one socket; else the youngest, as Linux
             shared = best.binding is not None and best.binding.reuse_port
             flow = crc32(packet.src, source_port)
             best = ties[flow % len(ties)] if shared else ties[-1]
-        self.counters["InDatagrams"] += 1
+        self.counters(packet.dst).InDatagrams += 1
         best.deliver(packet, data, source_port)
 
     def _spread(self, sockets: Any, packet: Packet, source_port: int, data: Any) -> None:
@@ -95,7 +98,7 @@ class UdpTable:
             if self._score(socket, packet, source_port) != NO_MATCH and (
                 not is_multicast(packet.dst) or self._joined(socket, packet)
             ):
-                self.counters["InDatagrams"] += 1
+                self.counters(packet.dst).InDatagrams += 1
                 socket.deliver(packet, data, source_port)
 
     @staticmethod
@@ -113,6 +116,8 @@ class UdpTable:
         port, remote_port = transport[0] << 8 | transport[1], transport[2] << 8 | transport[3]
         for socket in list(self._by_port.get(port, ())):
             if socket.remote == (error.dst, remote_port):
+                if error.mtu:
+                    self._network.stack.update_path_mtu(error.dst, error.mtu)
                 socket.fail(error.errno, error.fatal)
 
     def sockets(self) -> list[UdpSocket]:
