@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import random
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.drivers.nic.user import plan
+from services.drivers.nic.user import echoes, plan
 from services.drivers.nic.user.fragments import MAX_DATAGRAMS, TIMEOUT_NS, Fragments
 from services.drivers.nic.user.gateway import Gateway
 from services.net.proto import address, arp, ethernet, icmp, icmpv6, ipv4, ndp
@@ -62,6 +64,47 @@ async def test_the_gateway_answers_ping(nursery: trio.Nursery, target: bytes) ->
     source, message = await guest.message()
     assert source == target
     assert (message.rest, message.body) == (0x12340001, b"payload")
+    nursery.cancel_scope.cancel()
+
+
+async def test_ping_leaves_by_the_hosts_ping_sockets(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = await started(nursery)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP):
+            pass
+    except PermissionError:
+        pytest.skip("this user may not ping")
+    away = b"\xc6\x12\x4d\x09"
+    monkeypatch.setattr(echoes, "sockaddr", lambda outside: ("127.0.0.1", 0))
+    monkeypatch.setattr(echoes, "endpoint", lambda found: (away, 0))
+    for sequence in (1, 2):
+        ping = icmp.Message(icmp.ECHO, 0, 0x77770000 | sequence, b"anybody out there?")
+        guest.output(Packet(1, plan.GUEST, away, ping))
+        source, message = await guest.message()
+        assert (source, message.type) == (away, icmp.ECHO_REPLY)
+        assert (message.rest, message.body) == (0x77770000 | sequence, b"anybody out there?")
+    assert len(guest.backend.echoes._pingers) == 1
+    guest.backend.gateway.now_ns += echoes.IDLE_NS
+    guest.backend.echoes.expire()
+    assert not guest.backend.echoes._pingers
+    nursery.cancel_scope.cancel()
+
+
+async def test_ping_that_the_host_prohibits_is_told(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = await started(nursery)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(echoes, "_Pinger", refuse)
+    ping = icmp.Message(icmp.ECHO, 0, 0x77770001, b"x")
+    guest.output(Packet(1, plan.GUEST, b"\1\2\3\4", ping))
+    _, message = await guest.message()
+    assert (message.type, message.code) == (icmp.DEST_UNREACHABLE, icmp.ADMIN_PROHIBITED)
     nursery.cancel_scope.cancel()
 
 

@@ -17,6 +17,7 @@ from services.drivers.nic.api import Card, Suggested
 from services.drivers.nic.rings import DATA_VALID, HEADER, HEADER_BYTES, NEEDS_CHECKSUM
 from services.drivers.nic.user import plan
 from services.drivers.nic.user.datagrams import Datagrams
+from services.drivers.nic.user.echoes import Echoes
 from services.drivers.nic.user.flows import (
     BUDGET_BYTES,
     SPARE_DESCRIPTORS,
@@ -65,6 +66,7 @@ class User:
         limit = raise_descriptor_limit() - SPARE_DESCRIPTORS
         self.flows = Flows(gateway, poller, resolver, max(limit, 1))
         self.datagrams = Datagrams(gateway, poller, resolver)
+        self.echoes = Echoes(gateway, poller, random)
         self.listeners: list[Listener] = []
         self.ports = [host.getsockname()[1] for _, host in bound]
         """The host's ports, in the order in which they were asked for."""
@@ -129,6 +131,7 @@ class User:
             gateway.now_ns = now_ns = self._monotonic_ns()
             if now_ns >= self._sweep_ns:
                 self.datagrams.expire()
+                self.echoes.expire()
                 self._sweep_ns = now_ns + SWEEP_NS
             gateway.tcp.run_timers()
             self._planned_ns = self._sweep_ns
@@ -179,6 +182,7 @@ class User:
         self.listeners.clear()
         self.flows.close()
         self.datagrams.close()
+        self.echoes.close()
         self._poller.close()
 
 

@@ -63,7 +63,7 @@ class Datagrams:
         published = self._published.get(source[1], ()) if target[0] == plan.GATEWAY else ()
         if any(port.answer(target[1], data) for port in published):
             return
-        outside = plan.to_host(target, self._resolver.name_server())
+        outside = plan.to_host(target, self._resolver.name_server)
         if outside is None:
             self._refuse(source, target, data)
             return

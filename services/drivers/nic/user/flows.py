@@ -16,7 +16,6 @@ from services.drivers.nic.user import plan
 from services.drivers.nic.user.flow import CONNECTING, OPENING, Flow
 from services.drivers.nic.user.hostside import family_of, sockaddr
 from services.drivers.nic.user.icmp import Origin
-from services.net.tcp.limits import Settings
 
 if TYPE_CHECKING:
     from services.drivers.nic.user.gateway import Gateway
@@ -33,8 +32,6 @@ _PORTS = range(1024, 65536)
 
 _BY_RESET = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EMFILE, errno.ENFILE})
 """What the guest is told by RST; everything else about a connect(2) that failed, by ICMP."""
-
-_SETTINGS = Settings()
 
 
 def raise_descriptor_limit() -> int:
@@ -56,7 +53,7 @@ class Flows:
         self.changed: list[Flow] = []
         self.budget = BUDGET_BYTES
         self._open: set[Flow] = set()
-        self._waiting: list[Flow] = []
+        self._waiting: set[Flow] = set()
         self._port = int.from_bytes(gateway.tcp.random(2), "big") % len(_PORTS)
         self.opened = self.accepted = self.refused = 0
         gateway.tcp.on_syn = self.on_syn
@@ -68,7 +65,7 @@ class Flows:
         """The guest opens a connection: connect on the host. False: RST."""
         segment = packet.payload
         target = packet.dst, segment.target_port  # type: ignore[attr-defined]
-        host_target = plan.to_host(target, self._resolver.name_server())
+        host_target = plan.to_host(target, self._resolver.name_server)
         if host_target is None or len(self._open) >= self.limit:
             self.refused += 1
             if host_target is None and packet.dst not in plan.OURS:
@@ -106,13 +103,13 @@ class Flows:
         """A connection to a published port, which the host's kernel has accepted."""
         host.setblocking(False)
         host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        local = self._free_port((plan.GUEST, guest_port)) if len(self._open) < self.limit else None
+        remote = plan.GUEST, guest_port
+        local = self._free_port(remote) if len(self._open) < self.limit else None
         if local is None:
             self.refused += 1
             host.close()
             return
-        connection = self.gateway.tcp.open(local, (plan.GUEST, guest_port), _SETTINGS)
-        self._enter(Flow(self, connection, host, OPENING))
+        self._enter(Flow(self, self.gateway.tcp.open(local, remote), host, OPENING))
         self.accepted += 1
 
     def _free_port(self, remote: Endpoint) -> Endpoint | None:
@@ -120,7 +117,7 @@ class Flows:
         for _ in range(256):
             self._port = (self._port + 1) % len(_PORTS)
             local = plan.GATEWAY, _PORTS[self._port]
-            if (*local, *remote) not in tcp.connections or tcp.reusable(local, remote):
+            if tcp.reusable(local, remote):
                 return local
         return None
 
@@ -131,23 +128,22 @@ class Flows:
     def forget(self, flow: Flow) -> None:
         """The flow is over; its socket is about to be closed."""
         self._open.discard(flow)
+        self._waiting.discard(flow)
         self._poller.remove(flow.fd)
 
     def put_off(self, flow: Flow) -> None:
         """The host has data for which there is no budget, or no buffer in the guest."""
+        flow.readable = False
         if self.gateway.congested:
-            self._waiting.append(flow)
-            flow.readable = False
+            self._waiting.add(flow)
         else:
-            flow.readable = False
             self._poller.again(flow.fd)
 
     def resume(self) -> None:
         """There are receive buffers again."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, set()
         for flow in waiting:
-            if flow in self._open:
-                self._poller.again(flow.fd)
+            self._poller.again(flow.fd)
 
     def settle(self) -> None:
         """Handle what the last batch changed, and what that changed in its turn."""

@@ -57,7 +57,7 @@ class Gateway:
         self.malformed = self.refused = self.dropped = 0
         """Frames that made no sense; that led nowhere; that did not fit into the backlog."""
         self._fragments = Fragments()
-        self._icmp = Icmp(self.send)
+        self.icmp = Icmp(self.send)
         self._ident = 0
         self._now_ns = 0
 
@@ -111,7 +111,7 @@ class Gateway:
                 return
             payload, checked = memoryview(whole), False
         if head.ttl <= 1 and head.dst not in plan.OURS:
-            self._icmp.expired(Origin(head, payload))
+            self.icmp.expired(Origin(head, payload))
         elif head.proto == TCP:
             segment = tcp_segment.decode(payload, head.src, head.dst, checked)
             self.tcp.input(Packet(TCP, head.src, head.dst, segment, head.ttl, head.tos))
@@ -122,10 +122,10 @@ class Gateway:
         elif head.proto == ICMP:
             self._icmp_input(head, payload, checked)
         else:
-            self._icmp.protocol_unreachable(Origin(head, payload))
+            self.icmp.protocol_unreachable(Origin(head, payload))
 
     def _icmp_input(self, head: IpHeader, payload: memoryview, checked: bool) -> None:
-        mac = self._icmp.input(head, icmp.decode(payload, head.src, head.dst, checked))
+        mac = self.icmp.input(head, icmp.decode(payload, head.src, head.dst, checked))
         if mac is not None:
             self.guest_mac = mac
 
@@ -204,7 +204,7 @@ class Gateway:
 
     def unreachable(self, origin: Origin, number: int, reporter: bytes | None = None) -> None:
         """Tell the guest that what it sent met with errno `number`, by way of ICMP."""
-        self._icmp.unreachable(origin, number, reporter)
+        self.icmp.unreachable(origin, number, reporter)
 
 
 def _nobody(source: Endpoint, target: Endpoint, data: Part) -> None:

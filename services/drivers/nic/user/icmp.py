@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from services.drivers.nic.user.plan import Endpoint
     from services.net.proto.ipheader import IpHeader
+    from services.net.proto.packet import Part, Payload
 
 _QUOTED_BYTES, _QUOTED_BYTES_V6 = 548, 1232
 """How much of a datagram its error quotes: the whole stays within the least MTU (RFC 1812 4.3.2.3,
@@ -38,22 +39,28 @@ class Origin:
         self.quoted = _quote(head.src, head.dst, head.proto, payload, len(payload))
 
     @classmethod
-    def of_datagram(cls, source: Endpoint, target: Endpoint, data: bytes | memoryview) -> Origin:
+    def of_datagram(cls, source: Endpoint, target: Endpoint, data: Part) -> Origin:
         """A UDP datagram that is long gone, from its endpoints and data."""
-        made = cls.__new__(cls)
-        made.src, made.dst, made.proto = source[0], target[0], udp.PROTO
-        datagram = udp.Datagram(source[1], target[1], data).encode(made.src, made.dst, False)
-        whole = memoryview(b"".join(datagram))
-        made.quoted = _quote(made.src, made.dst, udp.PROTO, whole, len(whole))
-        return made
+        datagram = udp.Datagram(source[1], target[1], data)
+        return cls._of_payload(source[0], target[0], udp.PROTO, datagram)
 
     @classmethod
     def of_segment(cls, packet: Packet) -> Origin:
         """A TCP segment that was decoded."""
+        return cls._of_payload(packet.src, packet.dst, packet.proto, packet.payload)
+
+    @classmethod
+    def of_message(cls, source: bytes, target: bytes, message: icmp.Message) -> Origin:
+        """An ICMP message that was decoded."""
+        proto = icmp.PROTO if len(source) == 4 else icmp.PROTO_V6
+        return cls._of_payload(source, target, proto, message)
+
+    @classmethod
+    def _of_payload(cls, src: bytes, dst: bytes, proto: int, payload: Payload) -> Origin:
         made = cls.__new__(cls)
-        made.src, made.dst, made.proto = packet.src, packet.dst, packet.proto
-        whole = memoryview(b"".join(packet.payload.encode(made.src, made.dst, False)))
-        made.quoted = _quote(made.src, made.dst, made.proto, whole, len(whole))
+        made.src, made.dst, made.proto = src, dst, proto
+        whole = memoryview(b"".join(payload.encode(src, dst, False)))
+        made.quoted = _quote(src, dst, proto, whole, len(whole))
         return made
 
 
@@ -70,6 +77,8 @@ class Icmp:
 
     def __init__(self, send: Callable[[Packet], None]) -> None:
         self._send = send
+        self.on_echo: Callable[[bytes, bytes, icmp.Message], None] = _nobody
+        """(source, target, request): the guest pings somebody else."""
 
     def input(self, head: IpHeader, message: icmp.Message) -> bytes | None:
         """One message of the guest's; its MAC address if it told one."""
@@ -87,6 +96,8 @@ class Icmp:
         if head.dst in plan.OURS:
             reply = icmp.Message(kind, 0, message.rest, bytes(message.body))
             self._send(Packet(head.proto, head.dst, head.src, reply))
+        else:
+            self.on_echo(head.src, head.dst, message)
 
     def _solicited(self, head: IpHeader, asked: ndp.Neighbour) -> bytes | None:
         if asked.target not in plan.OURS:
@@ -138,3 +149,7 @@ class Icmp:
             reporter = origin.dst if origin.dst in plan.OURS else plan.gateway_of(origin.src)
         proto = icmp.PROTO_V6 if v6 else icmp.PROTO
         self._send(Packet(proto, reporter, origin.src, message))
+
+
+def _nobody(source: bytes, target: bytes, request: icmp.Message) -> None:
+    """There is no way out."""

@@ -12,7 +12,12 @@ Pure.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from services.net.proto import address as kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Endpoint = tuple[bytes, int]
 
@@ -59,13 +64,13 @@ def may_send(source: bytes) -> bool:
     return kinds.shares_prefix(source, GUEST_V6, PREFIX_BITS_V6)
 
 
-def to_host(target: Endpoint, name_server: bytes | None) -> Endpoint | None:
+def to_host(target: Endpoint, name_server: Callable[[], bytes]) -> Endpoint | None:
     """Where on the host's side an endpoint leads; None: nowhere."""
     address, port = target
     if address in _LOOPBACK:
         return _LOOPBACK[address], port
     if address in (DNS, DNS_V6):
-        return (name_server, port) if name_server and port == DNS_PORT else None
+        return (name_server(), port) if port == DNS_PORT else None
     if (
         address in OURS
         or kinds.is_loopback(address)
