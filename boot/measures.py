@@ -123,6 +123,11 @@ class KernelSource:
             },
             ("kind",),
         )
+        yield counter(
+            "hardtack_nic_ring_breaks_total",
+            "How often the rings made no sense, so that net had to attach anew.",
+            {(): counts["breaks"]},
+        )
         if "flows" in counts:
             yield gauge(
                 "hardtack_gateway_flows",

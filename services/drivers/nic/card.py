@@ -44,6 +44,8 @@ class Rings:
         self.on_room: Callable[[], None] | None = None
         """Asked for by a back end that waits for receive buffers: called when net added some."""
         self.broken: str | None = None
+        self.breaks = 0
+        """How often that happened."""
         self.malformed = 0
         """Frames of net's that were too short to be any."""
 
@@ -78,6 +80,7 @@ class Rings:
 
     def _break(self, error: RingBroken) -> None:
         self.broken = str(error)
+        self.breaks += 1
         self.detach()
 
     # from net

@@ -170,6 +170,7 @@ class NicService:
             "received_bytes": link.received_bytes,
             "interrupts": wires.interrupts,
             "interrupts_coalesced": wires.coalesced,
+            "breaks": self.rings.breaks,
             "dropped_malformed_chain": self.rings.malformed,
             **self.backend.counters(),
         }
