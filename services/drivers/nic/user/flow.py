@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
 
 PIECE_BYTES = 64 << 10
-"""What is taken from a host socket at once: a segment as large as IP allows."""
+"""What a host socket is given at once. What is taken from it is as much as fits into one frame."""
 
 _RESET = struct.pack("=ii", 1, 0)
 
@@ -170,7 +170,7 @@ class Flow:
     def _pull(self) -> None:
         """Host to guest, as far as the guest takes it and this turn's budget goes."""
         connection, flows = self.connection, self.flows
-        recv = self.socket.recv
+        recv, piece = self.socket.recv, connection.gso_bytes_max
         while self.readable and self.phase == OPEN and not self.host_ended:
             space = connection.send_space_bytes
             if space <= 0:
@@ -179,7 +179,7 @@ class Flow:
                 flows.put_off(self)
                 return
             try:
-                data = recv(PIECE_BYTES if space > PIECE_BYTES else space)
+                data = recv(piece if space > piece else space)
             except BlockingIOError:
                 self.readable = False
                 return

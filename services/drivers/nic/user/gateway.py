@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
 
 BACKLOG_FRAMES = 16_384
+MOST_BYTES = 2 << 20
+"""What a connection may hold in either direction: some milliseconds of a link without delay."""
 TCP, UDP, ICMP, ICMPV6 = 6, 17, icmp.PROTO, icmp.PROTO_V6
 _V4_BYTES, _V6_BYTES = 14 + 20, 14 + 40
 
@@ -48,7 +50,7 @@ class Gateway:
             output=self._tcp_output,
             path=lambda dst, src: path,
             random=random,
-            limits=Limits(fusing=False),
+            limits=Limits(fusing=False, send_max_bytes=MOST_BYTES, receive_max_bytes=MOST_BYTES),
         )
         self.on_datagram: Callable[[Endpoint, Endpoint, Part], None] = _nobody
         """(source, target, data): a UDP datagram of the guest's; `data` is good until then."""
