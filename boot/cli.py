@@ -110,6 +110,10 @@ def _dispatch(words: Sequence[str]) -> int:
     options = parser.parse_args(list(words))
     if options.command == "graph":
         return _graph(options)
+    if options.command == "serve":
+        from boot.serve.command import serve
+
+        return serve(options)
     print(f"hardtack {VERSION}")
     return 0
 

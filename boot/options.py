@@ -26,6 +26,7 @@ examples:
   hardtack run -p 6379:6379 -w /tmp -- redis-server --save '' --protected-mode no
   hardtack run --trace=openat,read -- cat /etc/hostname
   hardtack run --stats --ram 256M -- python3 -c 'print(6 * 7)'
+  hardtack serve                               NGINX and Redis inside, to be used from here
   hardtack graph                               who calls whom inside the kernel
 
 The exit status is the program's own; 128 + n when signal n ended it; 127 when it was not
@@ -128,6 +129,25 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_serve_options(serve: argparse.ArgumentParser) -> None:
+    for name, port in (("http", 8080), ("redis", 6379)):
+        serve.add_argument(
+            f"--{name}", type=_port, default=port, metavar="PORT", help=f"or the next free ({port})"
+        )
+    serve.add_argument(
+        "--once", action="store_true", help="end once they have answered; status 1 if not"
+    )
+    serve.add_argument(
+        "--install", action="store_true", help="install what is missing (needs root and apt)"
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 1 to 65535")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar; `run` takes its program from `split_command`."""
     parser = _Parser(
@@ -151,6 +171,15 @@ def build_parser() -> argparse.ArgumentParser:
     graph = commands.add_parser("graph", help="print the services and who calls whom")
     graph.add_argument("--dot", action="store_true", help="in Graphviz' language")
     commands.add_parser("bench", add_help=False, help="reproduce the published measurements")
+    _add_serve_options(
+        commands.add_parser(
+            "serve",
+            help="NGINX and Redis inside, at addresses of this machine",
+            description="Boot a kernel with NGINX and Redis in it, publish and try them, and show"
+            " what it does until Ctrl-C. Without a terminal it ends once both have answered.",
+            allow_abbrev=False,
+        )
+    )
     commands.add_parser("tour", add_help=False, help="a short tour of real programs")
     commands.add_parser("version", help="print the version")
     return parser
