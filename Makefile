@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-all bench lint programs clean
+.PHONY: help run tour test test-all bench lint programs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -18,7 +18,10 @@ $(STAMP): pyproject.toml
 programs: ## Compile the guest programs in user/ (needs a C compiler)
 	$(MAKE) --no-print-directory -C user
 
-run: $(STAMP) ## Boot the kernel and take a short tour of real programs
+run: $(STAMP) ## Boot a kernel with NGINX and Redis in it, and try them from here; Ctrl-C ends it
+	$(PY) -m boot serve --install
+
+tour: $(STAMP) ## Boot the kernel and take a short tour of real programs
 	$(PY) -m boot tour
 
 test: $(STAMP) programs ## The tests that CI runs

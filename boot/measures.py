@@ -7,6 +7,7 @@ measures. A service that is not there, or has no such counter (tests boot with s
 from __future__ import annotations
 
 import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 from boot import VERSION
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 
 
 def build_source() -> Iterator[Measure]:
-    """Which build this is."""
+    """Which build this is, and how much it keeps."""
     yield gauge(
         "hardtack_build_info",
         "Always 1; the build is in the labels.",
         {(VERSION, platform.python_version()): 1},
         ("version", "python"),
+    )
+    yield gauge(
+        "hardtack_live_blocks",
+        "Blocks of memory that Python's allocator has handed out: the live heap, in objects.",
+        {(): sys.getallocatedblocks()},
     )
 
 

@@ -91,9 +91,10 @@ def _serve(options: argparse.Namespace) -> int:
         _say(f"({time.monotonic() - began_s:.1f} s after the start)")
         if options.once or not sys.stdout.isatty():
             status = kernel.stop()
-            if status != 0:
-                _say(f"the kernel ended with status {status}: {kernel.last_words()}")
-            return 0 if good and status == 0 else 1
+            good = good and status == 0
+            if not good:
+                _say(f"status {status}; what was said inside:\n{kernel.said()}")
+            return 0 if good else 1
         from boot.serve import view
 
         _say(MORE)

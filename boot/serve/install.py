@@ -27,7 +27,8 @@ def possible() -> bool:
 
 
 @contextlib.contextmanager
-def _no_daemons(policy: Path = POLICY) -> Iterator[None]:
+def no_daemons(policy: Path = POLICY) -> Iterator[None]:
+    """Packages that are installed meanwhile do not start their daemons."""
     if policy.exists():
         yield
         return
@@ -43,7 +44,7 @@ def install(packages: Sequence[str]) -> str | None:
     """Install; what went wrong in one line, or None."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ("-q", "-y", "--no-install-recommends")
-    with _no_daemons():
+    with no_daemons():
         for words in (("update", "-q"), ("install", *options, *packages)):
             done = subprocess.run(
                 ["apt-get", *words],

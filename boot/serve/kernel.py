@@ -65,11 +65,15 @@ class ServingKernel:
         if self._child.poll() is not None:
             raise KernelEnded(self.last_words(), self._child.returncode)
 
+    def said(self) -> str:
+        """What it wrote, and its servers where they have stopped."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace").strip()
+
     def last_words(self) -> str:
         """The last line that it wrote."""
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"the kernel ended with status {self._child.returncode}"
+        last = self.said().rpartition("\n")[2]
+        return last or f"the kernel ended with status {self._child.returncode}"
 
     def stop(self) -> int:
         """Ask, then insist; its exit status."""

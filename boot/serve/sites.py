@@ -67,6 +67,7 @@ cat > nginx.conf <<'END'
 read end                # the end of standard input is the signal to stop
 kill $servers
 wait
+tail -n 3 -- *.log      # seen only where something did not answer
 """
 
 

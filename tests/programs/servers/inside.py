@@ -73,7 +73,7 @@ memcached -u root -p 11211 >memcached.log 2>&1 </dev/null &
 servers="$servers $!"
 """
 FOLDER = "mkdir -p /tmp/inside/pages && cd /tmp/inside && echo hello from inside > pages/hello\n"
-WAIT = "echo started; read end; kill $servers; wait\n"
+WAIT = 'echo started; read end; [ -z "$servers" ] || kill $servers; wait\n'
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
