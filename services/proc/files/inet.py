@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 
 CAN_READ = POLLIN | POLLHUP | POLLERR | POLLRDHUP
 CAN_WRITE = POLLOUT | POLLHUP | POLLERR
-SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCOUTQNSD, SIOCGIFCONF = 0x541B, 0x5411, 0x8905, 0x894B, 0x8912
-SIOC_FIRST, SIOC_LAST, IFREQ_BYTES = 0x8910, 0x8970, 40
+SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCOUTQNSD = 0x541B, 0x5411, 0x8905, 0x894B
 SO_PASSCRED, SO_PEERCRED = 16, 17
 NOBODY = b"\0\0\0\0" + b"\xff" * 8
 """struct ucred of a peer that is not on this machine."""
@@ -269,7 +268,7 @@ class NetSocket(Socket):
     # As an open file ------------------------------------------------------------------------
 
     async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
-        """SIOCINQ and the like, and netdevice(7)."""
+        """SIOCINQ and the like."""
         if command in (SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK):
             amounts = await self._net.call(api.Queued(self.handle))
             values = {
@@ -281,27 +280,7 @@ class NetSocket(Socket):
             word = values[command].to_bytes(INT_IOCTL_BYTES, "little")
             await thread.copyout(argument, word)
             return 0
-        if command == SIOCGIFCONF:
-            return await self._interfaces(thread, argument)
-        if SIOC_FIRST <= command <= SIOC_LAST:
-            given = await thread.copyin(argument, IFREQ_BYTES)
-            privileged = thread.process.credentials.euid == 0
-            answer = await self._net.call(api.Configure(command, given, privileged))
-            await thread.copyout(argument, answer)
-            return 0
         return await super().ioctl(thread, command, argument)
-
-    async def _interfaces(self, thread: Thread, argument: int) -> int:
-        """SIOCGIFCONF: struct ifconf, a length and a pointer; without a pointer only the length."""
-        given = await thread.copyin(argument, 16)
-        room = int.from_bytes(given[:4], "little", signed=True)
-        where = int.from_bytes(given[8:16], "little")
-        rows = await self._net.call(api.Configure(SIOCGIFCONF, b"", False))
-        if where:
-            rows = rows[: max(room, 0) // IFREQ_BYTES * IFREQ_BYTES]
-            await thread.copyout(where, rows)
-        await thread.copyout(argument, len(rows).to_bytes(4, "little"))
-        return 0
 
     async def closed(self, thread: Thread | None) -> None:
         """The last descriptor is gone; with SO_LINGER it waits until all is acknowledged."""

@@ -12,7 +12,7 @@ from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.proc.abi import O_ASYNC, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI
+from services.proc.abi import O_ASYNC, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, SIGURG
 from services.proc.signals import send
 from services.proc.signals.core import SigInfo
 
@@ -96,8 +96,10 @@ class Sigio:
         """Something has happened: tell the owner."""
         if not self.owner or not self._file.flags & O_ASYNC:
             return
-        events = events or self._file.poll()
-        info = self._info(events)
+        self.tell(self._info(events or self._file.poll()))
+
+    def tell(self, info: SigInfo) -> None:
+        """Send a signal to the owner, if who named it may."""
         if self.kind == OWNER_THREAD:
             thread = self._kernel.threads.get(self.owner)
             if thread is not None and self._may(thread.process):
@@ -160,3 +162,9 @@ def set_signal(thread: Thread, file: OpenFile, number: int, descriptor: int) -> 
         raise PosixError(EINVAL)
     sigio = of(thread, file)
     sigio.signal, sigio.descriptor = number, descriptor
+
+
+def urgent(file: OpenFile) -> None:
+    """Urgent data have come: SIGURG to the owner, with or without O_ASYNC (socket(7))."""
+    if file.sigio is not None:
+        file.sigio.tell(send.kernel_info(SIGURG))

@@ -19,6 +19,7 @@ from __future__ import annotations
 from errno import (
     EAGAIN,
     EINTR,
+    EINVAL,
     EOPNOTSUPP,
     EPIPE,
 )
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK, O_RDWR, S_IFSOCK, SIGPIPE
 from services.proc.descriptors import OpenFile, drop
-from services.proc.files import sigio, sockoptions
+from services.proc.files import netdevice, sigio, sockoptions
 from services.proc.files.anon import SOCKET_DEV, new_attr, wait_holding
 from services.proc.files.readiness import deadline_after
 from services.proc.park import Interrupted, WaitQueue
@@ -60,7 +61,7 @@ SHUT_IN, SHUT_OUT, SHUT_BOTH = 1, 2, 3
 class Received:
     """What one receive brought: `count` is the call's result (MSG_TRUNC: the whole length)."""
 
-    __slots__ = ("control", "count", "files", "flags", "name")
+    __slots__ = ("control", "count", "files", "final", "flags", "name")
 
     def __init__(self, count: int, name: bytes = b"") -> None:
         self.count = count
@@ -71,6 +72,8 @@ class Received:
         """SCM_RIGHTS: each with a holder that is now the receiver's."""
         self.flags = 0
         """MSG_TRUNC, MSG_OOB, MSG_EOR, MSG_CTRUNC, MSG_ERRQUEUE, as recvmsg(2) tells them."""
+        self.final = False
+        """MSG_WAITALL is to stop here: what follows does not belong to it."""
 
 
 class Socket(OpenFile):
@@ -159,6 +162,13 @@ class Socket(OpenFile):
         """recvmsg(2), once: MSG_WAITALL is the calls' business."""
         raise PosixError(EOPNOTSUPP)
 
+    async def before_data(self, thread: Thread, flags: int, name: bytes | None) -> None:
+        """The buffer of a send is bad: raise what a send would before it looks at its data."""
+
+    def at_end(self) -> bool:
+        """Nothing is left to receive, and nothing will come: a receive needs no buffer."""
+        return False
+
     async def shutdown(self, thread: Thread, how: int) -> None:
         """shutdown(2): `how` is of SHUT_IN, SHUT_OUT, SHUT_BOTH."""
         raise PosixError(EOPNOTSUPP)
@@ -167,6 +177,11 @@ class Socket(OpenFile):
         """getsockopt(2): the value; the caller cuts it to `room` bytes. ENOPROTOOPT, EINVAL."""
         if level != SOL_SOCKET:
             raise PosixError(EOPNOTSUPP)
+        if option == sockoptions.SO_PEERNAME:
+            name = await self.peer_name()
+            if len(name) < room:
+                raise PosixError(EINVAL)
+            return name
         return sockoptions.get_common(self, option, room)
 
     async def set_option(self, thread: Thread, level: int, option: int, value: bytes) -> None:
@@ -289,9 +304,14 @@ class Socket(OpenFile):
         """read(2): as recv(2) without flags, but an empty buffer asks for nothing."""
         if not extents:
             return 0
-        received = await self.receive(thread, extents, 0)
-        for file in received.files:
-            await drop(file, thread)
+        return await self.take(thread, extents, 0)
+
+    async def take(self, thread: Thread, extents: list[Extent], flags: int) -> int:
+        """recv(2): data alone."""
+        received = await self.receive(thread, extents, flags)
+        if received.files:
+            for file in received.files:
+                await drop(file, thread)
         return received.count
 
     async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
@@ -299,7 +319,7 @@ class Socket(OpenFile):
         return await self.send(thread, extents, MSG_EOR if self.type == SOCK_SEQPACKET else 0)
 
     async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
-        """SIOCSPGRP, SIOCGPGRP and their other names (socket(7)): F_SETOWN, F_GETOWN."""
+        """SIOCSPGRP, SIOCGPGRP and their other names (F_SETOWN, F_GETOWN); netdevice(7)."""
         if command in SET_OWNER:
             number = int.from_bytes(await thread.copyin(argument, 4), "little", signed=True)
             sigio.set_owner(thread, self, number)
@@ -308,6 +328,8 @@ class Socket(OpenFile):
             owner = sigio.owner_of(self)
             await thread.copyout(argument, owner.to_bytes(4, "little", signed=True))
             return 0
+        if netdevice.on_device(command):
+            return await netdevice.device_ioctl(thread, command, argument)
         return await super().ioctl(thread, command, argument)
 
     async def stat(self, thread: Thread) -> Attr:

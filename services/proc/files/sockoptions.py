@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EDOM, EINVAL, ENOPROTOOPT, EPERM
+from errno import EACCES, EDOM, EINVAL, ENOPROTOOPT, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from services.proc.files.socket import Socket
     from services.proc.task import Thread
 
+SOL_SOCKET = 1
 SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST = range(1, 7)
 SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY = range(7, 13)
 SO_LINGER, SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED = range(13, 18)
 SO_RCVLOWAT, SO_SNDLOWAT, SO_RCVTIMEO, SO_SNDTIMEO = range(18, 22)
+SO_PEERNAME, SO_PASSSEC, SO_TIMESTAMPNS, SO_MARK = 28, 34, 35, 36
+SO_SELECT_ERR_QUEUE, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW = 45, 63, 64
 SO_TIMESTAMP, SO_ACCEPTCONN, SO_SNDBUFFORCE, SO_RCVBUFFORCE = 29, 30, 32, 33
 SO_PEERGROUPS, SO_PASSRIGHTS = 59, 83
 SO_PROTOCOL, SO_DOMAIN, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW = 38, 39, 66, 67
@@ -26,14 +29,18 @@ TIMEOUTS = {
 }  # fmt: skip
 SWITCHES = frozenset(
     (SO_DEBUG, SO_REUSEADDR, SO_DONTROUTE, SO_BROADCAST, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK,
-     SO_REUSEPORT, SO_TIMESTAMP)
+     SO_REUSEPORT, SO_PASSSEC, SO_SELECT_ERR_QUEUE)
 )  # fmt: skip
 """On or off, and remembered; what they do is the family's business."""
+STAMPS = (SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW)
+"""How the time of arrival is told; setting one unsets the others. Kept under SO_TIMESTAMP."""
 BUFFER_MAX_BYTES = 4 << 20
 """net.core.wmem_max and rmem_max."""
 DEFAULT_BUFFER_BYTES = 212992
 SEND_MIN_BYTES, RECEIVE_MIN_BYTES = 4608, 2304
 TIMEVAL_BYTES, LINGER_BYTES, INT_BYTES = 16, 8, 4
+JIFFY_NS = 4_000_000
+"""Timeouts are told in whole ones, rounded up."""
 NS_PER_S, NS_PER_US, US_PER_S, FAR_NS = 1_000_000_000, 1_000, 1_000_000, 1 << 62
 VALUE_BYTES = {SO_LINGER: LINGER_BYTES, **dict.fromkeys(TIMEOUTS, TIMEVAL_BYTES)}
 """How much of a value setsockopt(2) reads; the others are ints."""
@@ -50,7 +57,9 @@ def get_common(socket: Socket, option: int, room: int) -> bytes:
 
 
 def _get_int(socket: Socket, option: int) -> int:
-    if option in SWITCHES or option == SO_PRIORITY:
+    if option in STAMPS:
+        return int(socket.options.get(SO_TIMESTAMP, 0) == option)
+    if option in SWITCHES or option in (SO_PRIORITY, SO_MARK):
         return socket.options.get(option, 0)
     if option == SO_ERROR:
         return socket.take_error()
@@ -75,14 +84,18 @@ def set_common(socket: Socket, thread: Thread, option: int, value: bytes) -> Non
     """Set an option of SOL_SOCKET: `value` has at least four bytes. EINVAL, EDOM, EPERM, ..."""
     number = s32(int.from_bytes(value[:INT_BYTES], "little"))
     privileged = not thread.process.credentials.euid
-    if option in SWITCHES:
+    if option in STAMPS:
+        socket.options[SO_TIMESTAMP] = option if number else 0
+    elif option == SO_DEBUG and number and not privileged:
+        raise PosixError(EACCES)
+    elif option in SWITCHES:
         socket.options[option] = int(bool(number))
     elif option in TIMEOUTS:
         setattr(socket, TIMEOUTS[option], _timeout(value))
     elif option == SO_LINGER:
-        socket.options[option] = _linger(value)
-    elif option == SO_PRIORITY:
-        if not 0 <= number <= 6 and not privileged:
+        socket.options[option] = _linger(socket.options.get(option, 0), value)
+    elif option in (SO_PRIORITY, SO_MARK):
+        if not privileged and (option == SO_MARK or not 0 <= number <= 6):
             raise PosixError(EPERM)
         socket.options[option] = number
     elif option == SO_RCVLOWAT:
@@ -102,17 +115,18 @@ def _timeout(value: bytes) -> int:
         raise PosixError(EDOM)
     if seconds < 0:
         return -1
-    ns: int = seconds * NS_PER_S + us * NS_PER_US
+    ns: int = seconds * NS_PER_S + -(-us * NS_PER_US // JIFFY_NS) * JIFFY_NS
     return ns if ns < FAR_NS else 0
 
 
-def _linger(value: bytes) -> int:
-    """A struct linger as one number: on << 32 | seconds."""
+def _linger(before: int, value: bytes) -> int:
+    """A struct linger as one number, on << 32 | seconds; switching it off keeps the seconds."""
     if len(value) < LINGER_BYTES:
         raise PosixError(EINVAL)
-    on = int(any(value[:INT_BYTES]))
+    if not any(value[:INT_BYTES]):
+        return before & 0xFFFF_FFFF
     seconds = int.from_bytes(value[INT_BYTES:LINGER_BYTES], "little")
-    return on << 32 | min(seconds, 0x7FFF_FFFF)
+    return 1 << 32 | min(seconds, 0x7FFF_FFFF)
 
 
 def _set_buffer(socket: Socket, option: int, size: int, privileged: bool) -> None:
@@ -127,3 +141,10 @@ def _set_buffer(socket: Socket, option: int, size: int, privileged: bool) -> Non
         socket.queue.wake()
     else:
         socket.receive_bytes = max(2 * size, RECEIVE_MIN_BYTES)
+
+
+def stamp_of(option: int, when_ns: int) -> tuple[int, int, bytes]:
+    """The control message that tells when a packet came, as `option` of STAMPS has it."""
+    seconds, ns = divmod(when_ns, NS_PER_S)
+    fine = option in (SO_TIMESTAMPNS, SO_TIMESTAMPNS_NEW)
+    return SOL_SOCKET, option, struct.pack("<qq", seconds, ns if fine else ns // NS_PER_US)

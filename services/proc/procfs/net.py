@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.net.api import REPORTS, Report
+from services.proc.files.unix.listing import listing
 from services.proc.procfs.entry import Text
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ def _report(name: str) -> Callable[[Spot], Awaitable[bytes]]:
     return read
 
 
-ENTRIES: tuple[Entry, ...] = tuple(
-    Text(name=name.encode(), mode=0o444, read=_report(name)) for name in REPORTS
+async def _unix(spot: Spot) -> bytes:
+    return listing(spot.kernel)
+
+
+ENTRIES: tuple[Entry, ...] = (
+    *(Text(name=name.encode(), mode=0o444, read=_report(name)) for name in REPORTS),
+    Text(name=b"unix", mode=0o444, read=_unix),
 )

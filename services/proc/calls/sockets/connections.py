@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.proc.abi import O_CLOEXEC, O_NONBLOCK, RLIMIT_NOFILE, s32
 from services.proc.calls.files import install
-from services.proc.calls.sockets.names import name_in, name_out, socket_at
+from services.proc.calls.sockets.names import file_at, name_in, name_out, socket_at
 from services.proc.descriptors import drop
 from services.proc.table import syscall
 
@@ -37,7 +37,7 @@ async def sys_listen(t: Thread, fd: int, backlog: int) -> int:
 
 async def _accept(t: Thread, fd: int, name: int, length_at: int, flags: int) -> int:
     """The connection is lost where its peer's name cannot be told."""
-    t.file(fd)
+    file_at(t, fd)
     if flags & ~(O_CLOEXEC | O_NONBLOCK):
         raise PosixError(EINVAL)
     table = t.process.descriptors
@@ -69,9 +69,10 @@ async def sys_accept4(t: Thread, fd: int, name: int, length_at: int, flags: int)
 
 @syscall(42, "connect", bound=32 << 10)
 async def sys_connect(t: Thread, fd: int, name: int, length: int) -> int:
-    """connect(2)."""
-    socket = socket_at(t, fd)
+    """connect(2): Linux reads the name before it asks whether this is a socket."""
+    file_at(t, fd)
     target = await name_in(t, name, length)
+    socket = socket_at(t, fd)
     await socket.hold(t, socket.connect(t, target))
     return 0
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from errno import EINVAL, ENOTSOCK
+from errno import EBADF, EINVAL, ENOTSOCK
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.proc.abi import s32
+from services.proc.abi import O_PATH, s32
 from services.proc.files.socket import Socket
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
+    from services.proc.descriptors import OpenFile
     from services.proc.task import Thread
 
 STORAGE_BYTES, INT_BYTES = 128, 4
@@ -19,9 +20,17 @@ STORAGE_BYTES, INT_BYTES = 128, 4
 
 def socket_at(t: Thread, fd: int) -> Socket:
     """The socket behind a descriptor; EBADF, ENOTSOCK."""
-    file = t.file(fd)
+    file = file_at(t, fd)
     if not isinstance(file, Socket):
         raise PosixError(ENOTSOCK)
+    return file
+
+
+def file_at(t: Thread, fd: int) -> OpenFile:
+    """What is open there, a socket or not; EBADF."""
+    file = t.file(fd)
+    if file.flags & O_PATH:
+        raise PosixError(EBADF)
     return file
 
 

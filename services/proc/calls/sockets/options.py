@@ -26,6 +26,8 @@ async def sys_getsockopt(
     socket = socket_at(t, fd)
     room = s32(int.from_bytes(await t.copyin(length_at, INT_BYTES), "little"))
     if room < 0:
+        if s32(level) != SOL_SOCKET:
+            await socket.get_option(t, s32(level), s32(option), 0)
         raise PosixError(EINVAL)
     value = (await socket.get_option(t, s32(level), s32(option), room))[:room]
     await t.copyout(where, value)

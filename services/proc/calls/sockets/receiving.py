@@ -53,6 +53,8 @@ async def _room(t: Thread, socket: Socket, vectors: Vectors, flags: int) -> list
         # A stream keeps what could not be copied, a packet is lost.
         lost = await socket.receive(t, [], flags | (MSG_PEEK if socket.stream else 0))
         await _discard(t, lost)
+        if socket.at_end():
+            return []
         raise
 
 
@@ -74,7 +76,7 @@ async def _receive(t: Thread, socket: Socket, vectors: Vectors, flags: int) -> R
 async def _receive_rest(
     t: Thread, socket: Socket, vectors: Vectors, flags: int, received: Received, wanted: int
 ) -> None:
-    while 0 < received.count < wanted and not received.files:
+    while 0 < received.count < wanted and not received.final:
         try:
             extents = await buffers(t, vectors, received.count, True, CHUNK_BYTES)
             more = await socket.receive(t, extents, flags)
@@ -88,6 +90,7 @@ async def _receive_rest(
             break
         received.count += more.count
         received.files += more.files
+        received.final = more.final
 
 
 @syscall(45, "recvfrom", bound=84 << 10)
@@ -97,19 +100,16 @@ async def sys_recvfrom(
     """recvfrom(2), recv(2)."""
     flags &= 0xFFFF_FFFF
     if not flags & ~MSG_DONTWAIT and not name and 0 < count <= 4096:
-        socket = socket_at(t, fd)
         try:
             extents = t.space.memory.extents(buffer, count, True)
         except (PageMiss, PosixError):
-            extents = await _room(t, socket, [(buffer, count)], flags)
-        if not flags:
-            return await socket.read(t, extents, None)
-        received = await socket.receive(t, extents, flags)
-    else:
-        count = min(count, MAX_TRANSFER_BYTES)
-        user_range(buffer, count)
-        socket = socket_at(t, fd)
-        received = await _receive(t, socket, [(buffer, count)], flags)
+            pass
+        else:
+            return await socket_at(t, fd).take(t, extents, flags)
+    count = min(count, MAX_TRANSFER_BYTES)
+    user_range(buffer, count)
+    socket = socket_at(t, fd)
+    received = await _receive(t, socket, [(buffer, count)], flags)
     if received.files:
         await _discard(t, received)
     if name:

@@ -66,7 +66,11 @@ async def _send(
     """One message; a stream's in pieces, so that no call faults in a gigabyte at once."""
     length = min(sum(size for _, size in vectors), MAX_TRANSFER_BYTES)
     if not socket.stream or length <= CHUNK_BYTES:
-        extents = await buffers(t, vectors, 0, False, min(length, PACKET_MAX_BYTES))
+        try:
+            extents = await buffers(t, vectors, 0, False, min(length, PACKET_MAX_BYTES))
+        except PosixError:
+            await socket.before_data(t, flags, name)
+            raise
         return await socket.send(t, extents, flags, name, control)
     done = 0
     while done < length:
@@ -91,12 +95,12 @@ async def sys_sendto(
 ) -> int:
     """sendto(2), send(2)."""
     if not name and not flags & ~MSG_NOSIGNAL and 0 < count <= 4096:
-        socket = socket_at(t, fd)
         try:
             extents = t.space.memory.extents(buffer, count, False)
         except (PageMiss, PosixError):
-            extents = await t.extents(buffer, count, False)
-        return await socket.send(t, extents, flags)
+            pass
+        else:
+            return await socket_at(t, fd).send(t, extents, flags)
     count = min(count, MAX_TRANSFER_BYTES)
     user_range(buffer, count)
     socket = socket_at(t, fd)

@@ -22,6 +22,8 @@ from services.proc.abi import (
     POLLHUP,
     POLLIN,
     POLLOUT,
+    POLLPRI,
+    POLLRDBAND,
     POLLRDHUP,
     POLLRDNORM,
     POLLWRBAND,
@@ -64,6 +66,8 @@ ESTABLISHED, CLOSED, LISTENING = 1, 7, 10
 MAX_DGRAM_QLEN = 10
 """net.unix.max_dgram_qlen."""
 IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM | POLLWRBAND
+ARRIVED = IN | POLLPRI | POLLRDBAND
+"""What Linux tells when data arrive, urgent or not."""
 SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCUNIXFILE = 0x541B, 0x5411, 0x8905, 0x89E0
 NO_CREDENTIALS = (0, 0xFFFF_FFFF, 0xFFFF_FFFF)
 Credentials = tuple[int, int, int, tuple[int, ...]]
@@ -196,7 +200,7 @@ class UnixSocket(Socket):
     def freed(self, charged: int) -> None:
         """A message of this socket has been received."""
         self.charged -= charged
-        if self.queue.entries and self.charged * 4 <= self.send_bytes:
+        if self.queue.entries and self.charged * 4 + 4 <= self.send_bytes:
             self.queue.wake(OUT)
 
     def deliver(self, receiver: UnixSocket, message: Message) -> None:
@@ -204,7 +208,7 @@ class UnixSocket(Socket):
         self.charged += message.charged
         receiver.inbox.append(message)
         if receiver.queue.entries:
-            receiver.queue.wake(IN)
+            receiver.queue.wake(ARRIVED)
 
     def raise_error(self) -> None:
         """The pending error, if there is one."""
@@ -230,15 +234,21 @@ class UnixSocket(Socket):
         self.shut = SHUT_BOTH
         peer, self.peer = self.peer, None
         self.settle()
+        left = self.has_unread()
         unread, self.inbox = self.inbox, Inbox()
         self.leave_room()
         if peer is not None:
-            self.part(peer, bool(unread))
+            self.part(peer, left)
         await self.registry.forget(self)
         await discard(self.registry, unread, thread)
         self.queue.wake()
         if self.room is not None:
             self.room.wake()
+
+    def has_unread(self) -> bool:
+        """Whether closing it now loses what was sent; one empty message is nothing."""
+        inbox = self.inbox
+        return bool(inbox) and (len(inbox) > 1 or len(inbox[0].data) > inbox[0].head)
 
     def part(self, peer: UnixSocket, unread: bool) -> None:
         """The peer of a connection learns that this end is gone."""
@@ -254,6 +264,7 @@ class UnixSocket(Socket):
         for message in taken.finished:
             message.source.freed(message.charged)
         received = Received(taken.count, taken.first.source.address)
+        received.final = taken.final
         if self.passes:
             sender = struct.pack("<iII", *(taken.first.sender or NOBODY))
             received.control.append((SOL_SOCKET, SCM_CREDENTIALS, sender))
@@ -282,9 +293,14 @@ class UnixSocket(Socket):
             ready |= IN
         if self.hung_up:
             ready |= POLLHUP
-        if self.state != LISTENING and self.charged * 4 <= self.send_bytes and self.has_room():
+        if self.state != LISTENING and self.writable and self.has_room():
             ready |= OUT
         return ready
+
+    @property
+    def writable(self) -> bool:
+        """At most a quarter of SO_SNDBUF is in flight, as Linux counts: one more than there is."""
+        return self.charged * 4 + 4 <= self.send_bytes
 
     @property
     def hung_up(self) -> bool:
@@ -360,6 +376,8 @@ class UnixSocket(Socket):
             count = self.inbox.unread(self.connected_kind)
         elif command == SIOCOUTQ:
             count = self.charged
+        elif command == SIOCATMARK:
+            raise PosixError(EOPNOTSUPP)
         elif command == SIOCUNIXFILE:
             return await self._open_file(thread)
         else:

@@ -64,7 +64,7 @@ class Message:
 class Taken:
     """What was taken, or looked at, in one receive."""
 
-    __slots__ = ("count", "finished", "first", "parcel", "truncated")
+    __slots__ = ("count", "final", "finished", "first", "parcel", "truncated")
 
     def __init__(self, first: Message) -> None:
         self.count = 0
@@ -73,6 +73,8 @@ class Taken:
         """Messages that have left the inbox."""
         self.parcel: Parcel | None = None
         self.truncated = False
+        self.final = False
+        """Behind it is a mark or another sender: do not read on."""
 
 
 class Inbox(deque[Message]):
@@ -100,10 +102,14 @@ class Inbox(deque[Message]):
     def take_stream(
         self, memory: memoryview, extents: Sequence[Extent], peek: bool, one_sender: bool
     ) -> Taken:
-        """Bytes of as many messages as fit, up to and with one that carries descriptors."""
+        """Bytes of as many messages as fit, up to and with one that carries descriptors.
+
+        A peek looks for descriptors further on, even where it has no room for bytes left.
+        """
         taken, parts, left = Taken(self[0]), list[memoryview](), total(extents)
         for message in list(self) if len(self) > 1 else (self[0],):
             if one_sender and message.sender != taken.first.sender:
+                taken.final = True
                 break
             head = message.head
             part = memoryview(message.data)[head : head + left]
@@ -117,7 +123,9 @@ class Inbox(deque[Message]):
                 message.parcel = None
                 if message.head == len(message.data):
                     taken.finished.append(self.popleft())
-            if parcel is not None or not left:
+            if parcel is not None:
+                taken.final = True
+            if taken.final or (not left and not peek):
                 break
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         taken.count = len(data)

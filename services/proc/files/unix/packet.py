@@ -15,6 +15,7 @@ from errno import (
 from typing import TYPE_CHECKING, NoReturn
 
 from bus.errors import PosixError
+from services.drivers.clock.api import REALTIME, Now
 from services.proc.descriptors import drop
 from services.proc.files.anon import gather, total
 from services.proc.files.socket import (
@@ -28,6 +29,7 @@ from services.proc.files.socket import (
     SOCK_SEQPACKET,
     Received,
 )
+from services.proc.files.sockoptions import SO_TIMESTAMP, stamp_of
 from services.proc.files.unix import address
 from services.proc.files.unix.connection import ConnectionSocket
 from services.proc.files.unix.endpoint import CLOSED, ESTABLISHED, UnixSocket, credentials_of
@@ -74,6 +76,9 @@ class PacketSocket(UnixSocket):
         if self.room is not None and not peek:
             self.room.wake()
         received = self.received(taken, peek)
+        if taken.first.stamp_ns and self.options.get(SO_TIMESTAMP):
+            stamp = stamp_of(self.options[SO_TIMESTAMP], taken.first.stamp_ns)
+            received.control.insert(0, stamp)
         if taken.truncated:
             received.flags = MSG_TRUNC
         if flags & MSG_TRUNC:
@@ -126,6 +131,14 @@ class PacketSocket(UnixSocket):
                 for file in parcel.files:
                     await drop(file, thread)
 
+    async def before_data(self, thread: Thread, flags: int, name: bytes | None) -> None:
+        """What a send says whatever its data."""
+        self._check_sending()
+
+    def at_end(self) -> bool:
+        """Sequenced packets have an end, where a receive finds nothing (`_await_packet`)."""
+        return not self.inbox and bool(self.shut & SHUT_IN)
+
     def _check_sending(self) -> None:
         self.raise_error()
         if self.shut & SHUT_OUT:
@@ -161,6 +174,8 @@ class PacketSocket(UnixSocket):
                 other = await self._receiver_for(thread, name)
         if message.sender is None:
             message.sender = self.sender(thread, other)
+        if other.options.get(SO_TIMESTAMP):
+            message.stamp_ns = await thread.kernel.clock.call(Now(REALTIME))
         if parcel is not None:
             launch(self.registry, parcel, other)
             message.parcel = parcel
@@ -268,6 +283,13 @@ class SeqpacketSocket(ConnectionSocket, PacketSocket):
 
     __slots__ = ()
     CLASS = SOCK_SEQPACKET
+
+    async def before_data(self, thread: Thread, flags: int, name: bytes | None) -> None:
+        """What a send says whatever its data; ENOTCONN too."""
+        self.raise_error()
+        if self.state != ESTABLISHED:
+            raise PosixError(ENOTCONN)
+        await PacketSocket.before_data(self, thread, flags, name)
 
     async def receive(self, thread: Thread, extents: list[Extent], flags: int) -> Received:
         """recvmsg(2); ENOTCONN."""
