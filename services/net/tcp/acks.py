@@ -22,7 +22,11 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
     window = segment.window << c.snd_scale
     opened = False
     if window != c.snd_wnd:
-        if ack > una or seq > c.snd_wl1 or (seq == c.snd_wl1 and window > c.snd_wnd):
+        if (
+            ack > una
+            or seq > c.snd_wl1
+            or (seq == c.snd_wl1 and (window > c.snd_wnd or not window))
+        ):
             opened = True
             c.snd_wnd = window
             c.snd_wl1 = seq

@@ -52,11 +52,13 @@ def answer(c: Connection) -> None:
         send.ack(c)
 
 
-def answer_duplicate(c: Connection, has_data: bool) -> None:
+def answer_duplicate(c: Connection, seq: int, size: int) -> None:
     """Answer a segment outside the window (RFC 9293 3.10.7.4, first); without data, not often."""
     now = c.tcp.now_ns
-    if not has_data:
+    if not size:
         if now - c.invalid_ns < c.tcp.limits.invalid_interval_ns:
             return
         c.invalid_ns = now
+    elif c.sack_on and seq < c.rcv_nxt:
+        c.dsack = (seq, min(seq + size, c.rcv_nxt))
     send.ack(c)

@@ -381,8 +381,10 @@ class Connection:
 
     @property
     def readable_bytes(self) -> int:
-        """What `read` would return at once (SIOCINQ): not beyond the urgent mark."""
-        return self.receive.length if self.urgent_seq < 0 else urgent.span(self)[1]
+        """SIOCINQ: bytes to read, up to the urgent mark; behind it, if that comes next."""
+        if self.urgent_seq < 0 or self.oob_inline:
+            return self.receive.length
+        return urgent.span(self)[1]
 
     @property
     def at_eof(self) -> bool:

@@ -95,12 +95,12 @@ def _acceptable(c: Connection, segment: Segment, seq: int, size: int) -> bool:
         old = (stamps[0] - c.ts_recent) & MASK >= HALF
         if old and c.tcp.now_ns - c.ts_recent_ns < _PAWS_VALID_NS:
             c.tcp.counters["PAWSEstab"] += 1
-            challenge.answer_duplicate(c, size > 0)
+            challenge.answer_duplicate(c, seq, size)
             return False
     end = seq + segment.length
     if seq > c.rcv_adv or end < c.acked_to:
         if not flags & RST:
-            challenge.answer_duplicate(c, size > 0)
+            challenge.answer_duplicate(c, seq, size)
         return False
     if flags & RST:
         _reset(c, segment, seq)

@@ -33,6 +33,10 @@ def duplicate(c: Connection) -> None:
     una = c.snd_una
     if c.sack_on:
         board.judge(una, c.mss)
+        if c.tail_to and board.highest >= c.tail_to:
+            # What a probe sent has arrived, long after all else was sent: that is lost.
+            board.lost_to = max(board.lost_to, board.ranges[-1][0])
+            c.tail_to = 0
     else:
         board.duplicate_bytes = min(board.duplicate_bytes + c.mss, c.snd_nxt - una)
     if c.phase == OPEN and (board.lost_to > una or c.duplicates >= board.dup_thresh):
@@ -154,9 +158,9 @@ def timed_out(c: Connection) -> None:
     una = c.snd_una
     if board.ranges and board.ranges[0][0] <= una:
         board.forget()  # the peer went back on a SACK
-    if c.phase == OPEN and c.backoff <= 1:
+    if c.phase == OPEN:
         _remember(c)
-    else:
+    elif c.phase == RECOVERY:
         c.undo = None
     board.dup_thresh = DUP_THRESH
     board.duplicate_bytes = 0
@@ -164,7 +168,7 @@ def timed_out(c: Connection) -> None:
     c.control.on_timeout(c.snd_nxt - una, c.tcp.now_ns, c.phase != LOSS)
     c.phase = LOSS
     c.recovery_point = c.snd_nxt
-    c.timed_to = 0
+    c.timed_to = c.tail_to = 0
     board.begin(una, c.snd_nxt)
 
 

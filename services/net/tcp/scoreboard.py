@@ -173,6 +173,8 @@ class Scoreboard:
             return None
         index = max(bisect_left(self._starts, at + 1) - 1, 0)
         for left, right in self.ranges[index:]:
+            if at >= until:
+                return None
             if at < left:
                 return at, min(at + mss, left, until)
             if at < right:

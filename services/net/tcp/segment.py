@@ -81,7 +81,7 @@ class Segment:
         self.sacks = sacks  # (left, right) edges
         self.gso_bytes = gso_bytes
         self.urgent = urgent
-        self.mss = mss
+        self.mss = mss  # the last three: with SYN only
         self.scale = scale
         self.sack_ok = sack_ok
 
@@ -95,7 +95,7 @@ class Segment:
         """[header, payload]; with `offload` only the pseudo-header is in the checksum."""
         payload = self.payload
         stamps = self.stamps
-        if stamps is not None and not self.sacks and self.mss is None and self.scale is None:
+        if stamps is not None and not self.sacks and not self.flags & SYN:
             fixed = (_STAMPED_OFFSET, self.flags, self.window, 0, self.urgent)
             header = bytearray(HEADER_BYTES + STAMPS_BYTES)
             _STAMPED.pack_into(

@@ -98,7 +98,7 @@ def transmit(c: Connection, seq: int, payload: bytes | memoryview, flags: int) -
     )
     if len(payload) > c.mss:
         segment.gso_bytes = c.mss
-    if c.snd_urgent > seq:
+    if c.snd_urgent > c.snd_una and c.snd_urgent > seq:
         segment.flags |= URG
         segment.urgent = min(c.snd_urgent - seq, 65535)
     if c.sack_on and (c.reassembly.runs or c.dsack is not None):
@@ -213,8 +213,9 @@ def after_read(c: Connection) -> None:
         limit = _tune(c)
     known = c.rcv_adv - c.rcv_nxt
     if known << 1 <= limit:
-        free = limit - c.receive.length
-        if free >= known << 1 and (free - known >= c.rcv_mss or free << 1 >= limit):
+        window = min(limit - c.receive.length, 65535 << c.rcv_scale)
+        gain = window - known
+        if gain > 0 and gain >= known and (gain >= c.rcv_mss or window << 1 >= limit):
             ack(c)
     elif c.ack_at != NEVER and not c.receive.length and c.rcv_nxt - c.acked_to > c.rcv_mss:
         ack(c)

@@ -6,9 +6,11 @@ import heapq
 import random
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import settings
+
 from services.net.proto.packet import Packet
 from services.net.tcp.limits import MS, SECOND, Limits, PathInfo, Settings
-from services.net.tcp.segment import Segment, decode
+from services.net.tcp.segment import ACK, RST, SYN, Segment, decode
 from services.net.tcp.table import Tcp
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ B = bytes((10, 0, 0, 2))
 A6 = bytes.fromhex("fd000000000000000000000000000001")
 B6 = bytes.fromhex("fd000000000000000000000000000002")
 LO = bytes((127, 0, 0, 1))
+
+
+def examples(count: int) -> settings:
+    """Hypothesis, the same on every run."""
+    return settings(max_examples=count, derandomize=True, deadline=None, database=None)
 
 
 class Link:
@@ -66,7 +73,7 @@ class Link:
         if self.jitter_ns:
             at += rng.randrange(self.jitter_ns)
         if rng.random() < self.reorder:
-            at += rng.randrange(self.delay_ns * 2)
+            at += rng.randrange(self.delay_ns * 2 + 1)
         if rng.random() < self.duplicate:
             return [at, at + rng.randrange(self.delay_ns + 1)]
         return [at]
@@ -88,6 +95,7 @@ class World:
         self.mtu = 1500
         self.gso = False
         self.log = False
+        self.puppets: dict[bytes, Puppet] = {}
 
     def host(self, *addresses: bytes, **limits: Any) -> Tcp:
         """A host; loopback addresses may be given, too."""
@@ -148,6 +156,10 @@ class World:
         heapq.heappush(self.events, (at, self.serial, packet))
 
     def deliver(self, packet: Packet) -> None:
+        puppet = self.puppets.get(packet.dst)
+        if puppet is not None:
+            puppet.received.append(packet.payload)
+            return
         tcp = self.hosts.get(packet.dst)
         if tcp is None:
             return
@@ -191,10 +203,100 @@ class World:
                 return until is None
         return True
 
+    def settle_to(self, puppet: Puppet) -> None:
+        """Deliver what is under way to a puppet, at once."""
+        rest = []
+        for event in sorted(self.events):
+            if event[2].dst == puppet.address:
+                puppet.received.append(event[2].payload)
+            else:
+                rest.append(event)
+        self.events = rest
+
     def settle(self) -> None:
         """Deliver what is under way, without letting time pass beyond that."""
         while self.events:
             self.step(self.events[0][0])
+
+
+class Puppet:
+    """A peer whose segments are made by hand: it talks to `port` of a host at `dst`."""
+
+    def __init__(
+        self, world: World, tcp: Tcp, address: bytes = B, dst: bytes = A, port: int = 40000
+    ) -> None:
+        self.world = world
+        self.tcp = tcp
+        self.address = address
+        self.dst = dst
+        self.port = port
+        self.own_port = 80
+        self.received: list[Segment] = []
+        self.seq = 1000
+        self.ack = 0
+        self.window = 65535
+        self.stamps = False
+        self.echo = 0
+        world.puppets[address] = self
+
+    def take(self) -> list[Segment]:
+        """What has come since the last time; acknowledgement and echo follow it."""
+        self.world.settle_to(self)
+        got, self.received = self.received, []
+        for segment in got:
+            end = segment.seq + segment.length & 0xFFFFFFFF
+            if segment.flags & SYN or (end - self.ack) & 0xFFFFFFFF < 1 << 31:
+                self.ack = end
+            if segment.stamps is not None:
+                self.echo = segment.stamps[0]
+        return got
+
+    def send(
+        self,
+        flags: int,
+        payload: bytes = b"",
+        seq: int | None = None,
+        ack: int | None = None,
+        window: int | None = None,
+        **options: Any,
+    ) -> None:
+        """One segment, delivered at once; `seq` and `ack` are where they should be if not given."""
+        if self.stamps and "stamps" not in options:
+            options["stamps"] = (self.world.now // MS & 0xFFFFFFFF, self.echo)
+        segment = Segment(
+            self.own_port,
+            self.port,
+            (self.seq if seq is None else seq) & 0xFFFFFFFF,
+            (self.ack if ack is None else ack) & 0xFFFFFFFF if flags & ACK else 0,
+            flags,
+            self.window if window is None else window,
+            payload,
+            **options,
+        )
+        if seq is None and not flags & RST:
+            self.seq = self.seq + segment.length & 0xFFFFFFFF
+        self.world.deliver(Packet(6, self.address, self.dst, segment, ifindex=1))
+
+    def call(self, **options: Any) -> None:
+        """Open a connection to a listening host."""
+        self.take()
+        self.stamps = "stamps" in options
+        self.send(SYN, **options)
+        answer = self.take()[-1]
+        assert answer.flags == SYN | ACK
+        self.send(ACK)
+
+    def answer(self, **options: Any) -> Segment:
+        """Answer a SYN that has come with SYN-ACK; replies with the SYN."""
+        syn = self.take()[-1]
+        assert syn.flags == SYN
+        self.port = syn.source_port
+        self.stamps = "stamps" in options
+        if self.stamps:
+            options["stamps"] = (options["stamps"][0], self.echo)
+        self.send(SYN | ACK, **options)
+        assert [s.flags for s in self.take()] == [ACK]
+        return syn
 
 
 def connect(
