@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from services.net.proto.icmp import IcmpError
 from services.net.proto.packet import Packet
-from services.net.tcp.connection import Connection
 from services.net.tcp.limits import MS, SECOND
 from services.net.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from services.net.tcp.state import State
 from tests.net.tcp.test_ending import accepted
 from tests.net.tcp.world import A, B, Puppet, World, examples, pair
+
+if TYPE_CHECKING:
+    from services.net.tcp.connection import Connection
 
 
 def inject(c: Connection, flags: int, seq: int, ack: int = 0, payload: bytes = b"") -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bus.errors import PosixError
-from services.net.tcp.connection import Connection
 from services.net.tcp.limits import MS, SECOND, Settings
 from services.net.tcp.segment import ACK, FIN, PSH, RST, SYN
 from services.net.tcp.state import State
 from tests.net.tcp.world import LO, A, B, Link, Puppet, World, connect, pair, transfer
+
+if TYPE_CHECKING:
+    from services.net.tcp.connection import Connection
 
 
 def accepted(world: World, **limits: int) -> tuple[Connection, Puppet]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bus.errors import PosixError
 from services.net.proto.packet import Packet
-from services.net.tcp.connection import Connection
 from services.net.tcp.limits import MS, SECOND, Settings
 from services.net.tcp.segment import ACK, RST, SYN, Segment
 from services.net.tcp.state import State
 from tests.net.tcp.world import A6, B6, LO, A, B, Link, Puppet, World, connect, transfer
+
+if TYPE_CHECKING:
+    from services.net.tcp.connection import Connection
 
 
 def drop_first(world: World, flags: int) -> list[Packet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -200,8 +201,8 @@ def test_timeouts_back_off_and_give_up_after_a_quarter_of_an_hour() -> None:
         assert world.step(1 << 62)
         if peer.take():
             at.append(world.now - start)
-    gaps = [b - a for a, b in zip(at, at[1:], strict=False)]
-    assert all(abs(b - 2 * a) < 5 * MS for a, b in zip(gaps, gaps[1:], strict=False) if b < MAX_RTO)
+    gaps = [b - a for a, b in itertools.pairwise(at)]
+    assert all(abs(b - 2 * a) < 5 * MS for a, b in itertools.pairwise(gaps) if b < MAX_RTO)
     assert max(gaps) == MAX_RTO
     assert c.error == errno.ETIMEDOUT
     assert 900 * SECOND < world.now - start < 1100 * SECOND

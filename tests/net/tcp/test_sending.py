@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import itertools
+from typing import TYPE_CHECKING
 
-from services.net.tcp.connection import Connection
 from services.net.tcp.limits import MS, SECOND, Settings
 from services.net.tcp.segment import ACK, FIN, PSH, URG
 from services.net.tcp.state import State
 from tests.net.tcp.test_ending import accepted
 from tests.net.tcp.world import A, B, Link, Puppet, World, connect, pair, transfer
+
+if TYPE_CHECKING:
+    from services.net.tcp.connection import Connection
 
 
 def sizes(peer: Puppet) -> list[int]:
@@ -183,9 +187,9 @@ def test_a_zero_window_is_probed_ever_less_often() -> None:
             at.append(world.now / SECOND)
             assert all(s.payload == b"" and s.seq == peer.ack - 1 & 0xFFFFFFFF for s in got)
             peer.send(ACK, window=0)
-    gaps = [b - a for a, b in zip(at, at[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(at)]
     assert len(at) >= 8
-    assert all(b >= a * 1.5 for a, b in zip(gaps, gaps[1:], strict=False) if b < 100)
+    assert all(b >= a * 1.5 for a, b in itertools.pairwise(gaps) if b < 100)
     assert c.state is State.ESTABLISHED
     peer.send(ACK, window=65535)
     assert sum(sizes(peer)) == 5000
