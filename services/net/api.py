@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 Extents = list[tuple[int, int]]
 ControlMessage = tuple[int, int, bytes]
 
-FAMILIES = (2, 10)
-"""The address families that `Open` takes: AF_INET, AF_INET6."""
+FAMILIES = (2, 10, 16)
+"""The address families that `Open` takes: AF_INET, AF_INET6, AF_NETLINK."""
 BOARD_SLOTS = 1 << 16
 """How many sockets there can be at once."""
 BOARD_BYTES = 4 * BOARD_SLOTS
@@ -112,7 +112,8 @@ class Opened:
 class Open(Request[Opened]):
     """socket(2). `type` without flags; `inode` and `uid` are shown in /proc/net.
 
-    `privileged`: CAP_NET_RAW, for raw and packet sockets.
+    `privileged`: CAP_NET_RAW, for raw and packet sockets; CAP_NET_ADMIN, to change anything by
+    netlink. `pid` is what a netlink socket's port will be, if it is free.
     """
 
     family: int
@@ -121,6 +122,7 @@ class Open(Request[Opened]):
     inode: int
     uid: int
     privileged: bool
+    pid: int = 0
 
 
 @request("net")

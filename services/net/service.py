@@ -163,7 +163,13 @@ class NetService:
     async def open(self, call: api.Open) -> api.Opened:
         """Open."""
         socket = self.network.open(
-            call.family, call.type, call.protocol, call.inode, call.uid, call.privileged
+            call.family,
+            call.type,
+            call.protocol,
+            call.inode,
+            call.uid,
+            call.privileged,
+            call.pid,
         )
         return api.Opened(socket.handle, socket.slot, socket.protocol)
 

@@ -121,10 +121,11 @@ class Host:
         """Its IPv6 address is made, its connected routes return."""
         interface.up = True
         if interface.mtu >= ipv6.MIN_MTU:
-            own = InterfaceAddress(kinds.LOOPBACK_V6, 128)
+            own = InterfaceAddress(kinds.LOOPBACK_V6, 128, made_ns=self.now_ns)
             if not interface.is_loopback:
                 suffix = kinds.interface_identifier(interface.mac)
-                own = InterfaceAddress(kinds.LINK_LOCAL_PREFIX + suffix, 64)
+                address = kinds.LINK_LOCAL_PREFIX + suffix
+                own = InterfaceAddress(address, 64, made_ns=self.now_ns)
             if interface.find(own.address) is None:
                 interface.addresses.append(own)
                 self._join_solicited(interface, own.address)
@@ -165,7 +166,7 @@ class Host:
             raise PosixError(errno.EEXIST)
         if len(interface.addresses) >= interfaces.MAX_ADDRESSES:
             raise PosixError(errno.ENOBUFS)
-        made = InterfaceAddress(address, prefix_bits, on_link)
+        made = InterfaceAddress(address, prefix_bits, on_link, self.now_ns)
         interface.addresses.append(made)
         self._join_solicited(interface, address)
         self._refresh(interface)

@@ -30,15 +30,22 @@ class InterfaceAddress:
     __slots__ = (
         "address",
         "broadcast",
+        "changed_ns",
+        "flags",
+        "label",
+        "made_ns",
         "on_link",
         "preferred_until_ns",
         "prefix_bits",
         "scope",
+        "shown_broadcast",
         "timer",
         "valid_until_ns",
     )
 
-    def __init__(self, address: bytes, prefix_bits: int, on_link: bool = True) -> None:
+    def __init__(
+        self, address: bytes, prefix_bits: int, on_link: bool = True, made_ns: int = 0
+    ) -> None:
         self.address = address
         self.on_link = on_link  # comes with a route to its network
         self.prefix_bits = prefix_bits
@@ -48,6 +55,11 @@ class InterfaceAddress:
             self.scope = SCOPE_HOST
         elif kinds.is_link_local(address):
             self.scope = SCOPE_LINK
+        # What only netlink tells.
+        self.shown_broadcast = None if self.scope == SCOPE_HOST else self.broadcast
+        self.label = ""  # of IPv4; else the interface's name
+        self.flags = 0  # IFA_F_*, as given
+        self.made_ns = self.changed_ns = made_ns
         # By autoconfiguration alone (RFC 4862 5.5); else for ever.
         self.preferred_until_ns = NEVER
         self.valid_until_ns = NEVER

@@ -117,6 +117,7 @@ class Neighbours:
         self._unreachable = unreachable  # told of each packet that found no neighbour
         self._table: dict[tuple[int, bytes], Neighbour] = {}
         self._pending_bytes = 0
+        self.changes = 0  # moves whenever an entry's state does, or one goes
 
     def __len__(self) -> int:
         return len(self._table)
@@ -149,6 +150,7 @@ class Neighbours:
             self._drop(one)
 
     def _drop(self, one: Neighbour) -> None:
+        self.changes += 1
         if one.interface is not None:
             self._table.pop((one.interface.index, one.address), None)
         if one.timer is not None:
@@ -295,6 +297,7 @@ class Neighbours:
         one.fresh_until_ns = self._host.now_ns + (interface.reachable_ns * spread >> 8)
 
     def _set_state(self, one: Neighbour, state: int, timer_at_ns: int) -> None:
+        self.changes += 1
         one.state = state
         one.fresh_until_ns = NEVER if state & (DELAY | PROBE | PERMANENT) else -1
         if one.timer is not None:

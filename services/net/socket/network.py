@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.net.api import BOARD_SLOTS
 from services.net.ip.stack import Stack
+from services.net.netlink.abi import AF_NETLINK
+from services.net.netlink.hub import Hub
 from services.net.proto import udp
 from services.net.socket import abi
 from services.net.socket.abi import (
@@ -73,6 +75,9 @@ class Network:
         self.raws: dict[RawSocket, Callable[[Packet, bytes], bool]] = {}
         """Raw sockets, and how each hears of packets."""
         self.sockets: dict[int, NetSocket] = {}
+        self.netlink = Hub(self)
+        self.watching = False
+        """Somebody wants to hear of changes (`Hub.look`)."""
         self._free_slots = list(range(BOARD_SLOTS - 1, -1, -1))
         self._last_handle = 0
         self.more_to_deliver = False
@@ -116,8 +121,11 @@ class Network:
         for _ in range(MAX_ROUNDS):
             if not pump():
                 self.more_to_deliver = False
-                return
-        self.more_to_deliver = True
+                break
+        else:
+            self.more_to_deliver = True
+        if self.watching:
+            self.netlink.look()
 
     # Between the protocols ------------------------------------------------------------------
 
@@ -148,9 +156,18 @@ class Network:
     # Sockets --------------------------------------------------------------------------------
 
     def open(
-        self, family: int, type_: int, protocol: int, inode: int, uid: int, privileged: bool
+        self,
+        family: int,
+        type_: int,
+        protocol: int,
+        inode: int,
+        uid: int,
+        privileged: bool,
+        pid: int = 0,
     ) -> NetSocket:
         """socket(2): EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, EPERM, ENFILE."""
+        if family == AF_NETLINK:
+            return self.admit(self.netlink.open(type_, protocol, inode, uid, pid, privileged))
         if family not in (AF_INET, AF_INET6):
             raise PosixError(EAFNOSUPPORT)
         if not 0 <= protocol < 256:

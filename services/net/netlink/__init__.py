@@ -1,0 +1,1 @@
+"""Netlink (netlink(7)): how programs ask for, and change, interfaces, addresses and routes."""
