@@ -26,7 +26,7 @@ from services.drivers.nic.api import (
     place_queue,
     queue_bytes,
 )
-from services.net.ip.routes import Route
+from services.net.ip.routes import METRIC_V6_DEFAULT, Route
 from services.vm.api import PAGE_BYTES, AllocFrames
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ class CardEnd:
         for own in card.addresses:
             stack.add_address(interface.index, own.address, own.prefix_bits)
             if own.gateway:
-                stack.add_route(Route(bytes(len(own.address)), 0, interface.index, own.gateway))
+                width = len(own.address)
+                metric = METRIC_V6_DEFAULT if width == 16 else 0
+                stack.add_route(Route(bytes(width), 0, interface.index, own.gateway, metric))
 
     # Out ------------------------------------------------------------------------------------
 

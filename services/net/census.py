@@ -11,15 +11,15 @@ import attrs
 
 from services.net.socket.abi import AF_INET, AF_INET6
 from services.net.socket.stream import TcpSocket
-from services.net.tcp.connection import Connection
 from services.net.tcp.limits import NEVER
 from services.net.tcp.state import State
-from services.net.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.net.socket.network import Network
+    from services.net.tcp.connection import Connection
+    from services.net.tcp.timewait import TimeWait
 
 NO_TIMER, RETRANSMIT, KEEPALIVE, TIME_WAITS, PROBE = 0, 1, 2, 3, 4
 """Which timer runs (proc(5), sock_diag(7))."""

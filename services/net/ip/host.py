@@ -200,8 +200,8 @@ class Host:
         if gateway is not None:
             if len(gateway) != len(route.network) or self.is_local(gateway):
                 raise PosixError(errno.EINVAL)
-            on_link = self.routes.lookup(gateway, route.ifindex)
-            if on_link is None or on_link.gateway is not None:
+            on_link = self.routes.lookup(gateway, route.ifindex, on_link=True)
+            if on_link is None or on_link.error:
                 raise PosixError(errno.ENETUNREACH)
             if not route.ifindex:
                 route = route._replace(ifindex=on_link.ifindex)

@@ -55,6 +55,8 @@ class InterfaceAddress:
             self.scope = SCOPE_HOST
         elif kinds.is_link_local(address):
             self.scope = SCOPE_LINK
+        elif address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
+            self.scope = SCOPE_SITE  # fec0::/10, of old (RFC 3879)
         # What only netlink tells.
         self.shown_broadcast = None if self.scope == SCOPE_HOST else self.broadcast
         self.label = ""  # of IPv4; else the interface's name

@@ -93,8 +93,11 @@ class RoutingTable:
             if route.ifindex == ifindex and protocol in (None, route.protocol):
                 self.remove(route)
 
-    def lookup(self, dst: bytes, ifindex: int = 0) -> Route | None:
-        """The best route to an address; through one interface, if `ifindex` is not 0."""
+    def lookup(self, dst: bytes, ifindex: int = 0, on_link: bool = False) -> Route | None:
+        """The best route to an address; through one interface, if `ifindex` is not 0.
+
+        `on_link`: of those without a gateway, which is how a gateway itself is reached.
+        """
         width = len(dst)
         tables = self._networks[width]
         number = int.from_bytes(dst, "big")
@@ -103,10 +106,10 @@ class RoutingTable:
             routes = tables[bits].get((number >> shift << shift).to_bytes(width, "big"))
             if routes is None:
                 continue
-            if not ifindex:
+            if not ifindex and not on_link:
                 return routes[0]
             for route in routes:
-                if route.ifindex == ifindex:
+                if ifindex in (0, route.ifindex) and not (on_link and route.gateway):
                     return route
         return None
 

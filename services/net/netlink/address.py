@@ -82,6 +82,19 @@ def primary_of(interface: Interface, one: InterfaceAddress) -> InterfaceAddress:
     return one
 
 
+def in_order(interface: Interface, width: int) -> list[InterfaceAddress]:
+    """An interface's IPv4 (4) or IPv6 (16) addresses as Linux keeps them.
+
+    IPv4's secondaries come last; of IPv6 the widest scope comes first, and of one scope the
+    youngest.
+    """
+    own = [one for one in interface.addresses if len(one.address) == width]
+    if width == 4:
+        return sorted(own, key=lambda one: primary_of(interface, one) is not one)
+    own.reverse()
+    return sorted(own, key=lambda one: one.scope)
+
+
 def _origin(interface: Interface, one: InterfaceAddress) -> int:
     """IFA_PROTO: 0 for an address that somebody gave."""
     if kinds.is_loopback(one.address):
@@ -96,7 +109,7 @@ def _origin(interface: Interface, one: InterfaceAddress) -> int:
 def _left_s(until_ns: int, now_ns: int) -> int:
     if until_ns == NEVER:
         return abi.FOR_EVER
-    return min(max(until_ns - now_ns, 0) // NS_PER_S, abi.FOR_EVER - 1)
+    return min(-(min(now_ns - until_ns, 0) // NS_PER_S), abi.FOR_EVER - 1)
 
 
 def dump(query: Query) -> Iterator[Answer]:
@@ -113,7 +126,7 @@ def dump(query: Query) -> Iterator[Answer]:
         for interface in list(stack.interfaces.values()):
             if wanted not in (0, interface.index):
                 continue
-            for one in [own for own in interface.addresses if len(own.address) == width]:
+            for one in in_order(interface, width):
                 yield abi.RTM_NEWADDR, body(stack, interface, one)
 
 
@@ -187,9 +200,7 @@ def add(query: Query) -> list[Answer]:
             raise given.refused(EEXIST, "Address already assigned")
     else:
         one = _attach(stack, given)
-    one.flags = given.flags & ~(
-        abi.IFA_F_PERMANENT | abi.IFA_F_SECONDARY | abi.IFA_F_DEPRECATED
-    )
+    one.flags = given.flags & ~(abi.IFA_F_PERMANENT | abi.IFA_F_SECONDARY | abi.IFA_F_DEPRECATED)
     if abi.IFA_LABEL in given.asked:
         one.label = name(given.asked[abi.IFA_LABEL])[:15].decode("ascii", "replace")
     _set_lifetimes(stack, given.interface, one, *lifetimes)
@@ -199,7 +210,7 @@ def add(query: Query) -> list[Answer]:
 def _attach(stack: Stack, given: Given) -> InterfaceAddress:
     address, interface = given.address, given.interface
     if len(address) == 16 and kinds.is_multicast(address):
-        flag = "Cannot assign multicast address without \"IFA_F_MCAUTOJOIN\" flag"
+        flag = 'Cannot assign multicast address without "IFA_F_MCAUTOJOIN" flag'
         raise given.refused(EINVAL, flag)
     if len(address) == 16 and kinds.is_loopback(address) and not interface.is_loopback:
         raise given.refused(EADDRNOTAVAIL, "Cannot assign loopback address on this device")
@@ -239,8 +250,8 @@ def _end_ns(now_ns: int, lifetime_s: int) -> int:
     return NEVER if lifetime_s == abi.FOR_EVER else now_ns + lifetime_s * NS_PER_S
 
 
-def _expire(stack: Stack, interface: Interface, one: InterfaceAddress) -> None:
-    if one.valid_until_ns <= stack.now_ns:
+def _expire(stack: Stack, interface: Interface, one: InterfaceAddress, now_ns: int) -> None:
+    if one.valid_until_ns <= now_ns:
         stack.detach_address(interface, one.address)
     elif one.timer is not None:
         stack.timers.set(one.timer, one.valid_until_ns)

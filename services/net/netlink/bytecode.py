@@ -86,7 +86,7 @@ def accepts(code: bytes, subject: Subject) -> bool:
 
 def _holds(code: bytes, at: int, op: int, subject: Subject) -> bool:
     if op in WITH_PORT:
-        port = OP.unpack_from(code, at + OP.size)[2]
+        port: int = OP.unpack_from(code, at + OP.size)[2]
         own = subject.source_port if op in (S_GE, S_LE, S_EQ) else subject.target_port
         if op in (S_GE, D_GE):
             return own >= port

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bus.errors import PosixError
 from services.net import census
-from services.net.netlink import abi
 from services.net.netlink.bytecode import Subject, accepts, check
 from services.net.netlink.message import attribute, u8
 from services.net.netlink.query import Answer, Handler, Query

@@ -7,6 +7,7 @@ from errno import EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
+from services.net.ip.interface import LOOPBACK_MTU
 from services.net.netlink import abi
 from services.net.netlink.message import Refused, attribute, attributes, number, text, u8, u32
 from services.net.netlink.message import name as string
@@ -22,7 +23,7 @@ IFINFO = struct.Struct("<BxHiII")
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 QUEUE_FRAMES = 1000
 MIN_MTU, MAX_MTU = 68, 65535
-"""Of Ethernet; lo has no bounds."""
+"""Of Ethernet."""
 GSO_BYTES, GSO_SEGMENTS = 65536, 65535
 NAME_BYTES = 16
 SETTABLE = frozenset((abi.IFLA_IFNAME, abi.IFLA_MTU, abi.IFLA_EXT_MASK, abi.IFLA_TXQLEN))
@@ -44,7 +45,7 @@ def body(interface: Interface, change: int = 0, *, stats: bool = True, family: i
         u8(abi.IFLA_LINKMODE, 0),
         u32(abi.IFLA_MTU, interface.mtu),
         u32(abi.IFLA_MIN_MTU, 0 if lo else MIN_MTU),
-        u32(abi.IFLA_MAX_MTU, 0 if lo else MAX_MTU),
+        u32(abi.IFLA_MAX_MTU, 0 if lo else MAX_MTU),  # 0: none; of lo as Linux tells it
         u32(abi.IFLA_GROUP, 0),
         u32(abi.IFLA_PROMISCUITY, 0),
         u32(abi.IFLA_ALLMULTI, 0),
@@ -56,6 +57,7 @@ def body(interface: Interface, change: int = 0, *, stats: bool = True, family: i
         u32(abi.IFLA_TSO_MAX_SEGS, GSO_SEGMENTS),
         u32(abi.IFLA_NUM_RX_QUEUES, 1),
         u8(abi.IFLA_CARRIER, 1),
+        u32(abi.IFLA_CARRIER_CHANGES, 0),
         u8(abi.IFLA_PROTO_DOWN, 0),
         attribute(abi.IFLA_ADDRESS, interface.mac),
         attribute(abi.IFLA_BROADCAST, bytes(6) if lo else b"\xff" * 6),
@@ -103,7 +105,7 @@ def find(query: Query, asked: dict[int, bytes]) -> Interface:
     for kind in (abi.IFLA_IFNAME, abi.IFLA_ALT_IFNAME):
         if kind in asked:
             return query.interface_named(asked[kind])
-    raise Refused(EINVAL, "No interface index or name given")
+    raise PosixError(ENODEV if query.message.type == abi.RTM_NEWLINK else EINVAL)
 
 
 def get(query: Query) -> list[Answer]:
@@ -172,7 +174,7 @@ def _rename(query: Query, interface: Interface, wanted: bytes) -> None:
 def _set_mtu(query: Query, interface: Interface, mtu: int) -> None:
     if not interface.is_loopback and mtu < MIN_MTU:
         raise Refused(EINVAL, "mtu less than device minimum")
-    if not interface.is_loopback and mtu > MAX_MTU:
+    if mtu > (LOOPBACK_MTU if interface.is_loopback else MAX_MTU):
         raise Refused(EINVAL, "mtu greater than device maximum")
     query.network.stack.set_mtu(interface.index, mtu)
 

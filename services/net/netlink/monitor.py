@@ -35,7 +35,12 @@ class _Kept(NamedTuple):
     body: bytes
 
 
-LINK, ADDRESS, ROUTE, NEIGHBOUR = abi.RTM_NEWLINK, abi.RTM_NEWADDR, abi.RTM_NEWROUTE, abi.RTM_NEWNEIGH
+LINK, ADDRESS, ROUTE, NEIGHBOUR = (
+    abi.RTM_NEWLINK,
+    abi.RTM_NEWADDR,
+    abi.RTM_NEWROUTE,
+    abi.RTM_NEWNEIGH,
+)
 GROUPS = {
     abi.GROUP_LINK: LINK,
     abi.GROUP_IPV4_ADDRESS: ADDRESS,
@@ -100,11 +105,11 @@ class Monitor:
             for one in interface.addresses:
                 group = abi.GROUP_IPV4_ADDRESS if len(one.address) == 4 else abi.GROUP_IPV6_ADDRESS
                 body = address.body(stack, interface, one)
-                mark = (
+                lives: Hashable = (
                     address.flags_of(stack, interface, one), one.prefix_bits, one.label,
                     one.preferred_until_ns, one.valid_until_ns,
                 )  # fmt: skip
-                found[ADDRESS, (interface.index, one.address)] = _Kept(group, mark, body)
+                found[ADDRESS, (interface.index, one.address)] = _Kept(group, lives, body)
 
     def _routes(self, found: dict[Key, _Kept]) -> None:
         for width, group in ((4, abi.GROUP_IPV4_ROUTE), (16, abi.GROUP_IPV6_ROUTE)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from errno import EINVAL, ENODEV
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ from services.net.netlink import abi
 from services.net.netlink.message import Message, attributes, name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from services.net.ip.interface import Interface
     from services.net.socket.network import Network
 

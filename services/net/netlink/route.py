@@ -133,13 +133,9 @@ def _local6(interface: Interface) -> Iterator[Entry]:
     index, table = interface.index, abi.RT_TABLE_LOCAL
     for one in interface.addresses:
         if len(one.address) == 16:
-            yield Entry(
-                Route(one.address, 128, index, protocol=PROTOCOL_KERNEL), table, abi.LOCAL
-            )
+            yield Entry(Route(one.address, 128, index, protocol=PROTOCOL_KERNEL), table, abi.LOCAL)
     if not interface.is_loopback:
-        groups = Route(
-            MULTICAST_V6, 8, index, metric=METRIC_V6_ON_LINK, protocol=PROTOCOL_KERNEL
-        )
+        groups = Route(MULTICAST_V6, 8, index, metric=METRIC_V6_ON_LINK, protocol=PROTOCOL_KERNEL)
         yield Entry(groups, table, abi.MULTICAST)
 
 
@@ -233,7 +229,9 @@ def get(query: Query) -> list[Answer]:
         raise PosixError(ENETUNREACH)
     path = stack.route(dst, src if src is None or stack.is_local(src) else None, ifindex)
     if flags & abi.RTM_F_FIB_MATCH:
-        return [(abi.RTM_NEWROUTE, body(_match(stack, path, ifindex)))]
+        match = _match(stack, path, ifindex)
+        # IPv4's two tables are one, `main`, while there are no rules of one's own.
+        return [(abi.RTM_NEWROUTE, body(match._replace(table=abi.RT_TABLE_MAIN)))]
     if width == 4:
         return [(abi.RTM_NEWROUTE, _found4(query, path, dst, src, tos, asked))]
     return [(abi.RTM_NEWROUTE, _found6(stack, path, dst, src, ifindex))]
@@ -267,7 +265,8 @@ def _found4(
         kind, flags = abi.MULTICAST, flags | abi.RTCF_MULTICAST
     elif stack.is_broadcast(reached):
         kind, flags = abi.BROADCAST, flags | abi.RTCF_BROADCAST
-    if kind in (abi.MULTICAST, abi.BROADCAST):
+    member = kind == abi.MULTICAST and path.interface.is_member(reached)
+    if member or kind == abi.BROADCAST:
         flags |= abi.RTCF_LOCAL
     main = abi.RT_TABLE_MAIN
     parts = [RTMSG.pack(AF_INET, 32, 32 if src else 0, tos, main, 0, 0, kind, flags)]
@@ -292,9 +291,7 @@ def _found4(
 def _found6(stack: Stack, path: Path, dst: bytes, src: bytes | None, ifindex: int) -> bytes:
     entry = _match(stack, path, ifindex)
     route = entry.route
-    head = RTMSG.pack(
-        AF_INET6, 128, 128, 0, entry.table, route.protocol, 0, entry.type, abi.RTM_F_CLONED
-    )
+    head = RTMSG.pack(AF_INET6, 128, 128, 0, entry.table, route.protocol, 0, entry.type, 0)
     parts = [
         head,
         u32(abi.RTA_TABLE, entry.table),
@@ -307,8 +304,7 @@ def _found6(stack: Stack, path: Path, dst: bytes, src: bytes | None, ifindex: in
         parts.append(attribute(abi.RTA_METRICS, u32(abi.RTAX_MTU, path.mtu)))
     if route.gateway is not None:
         parts.append(attribute(abi.RTA_GATEWAY, route.gateway))
-    out = route.ifindex if entry.type == abi.LOCAL else path.interface.index
-    parts.append(u32(abi.RTA_OIF, out))
+    parts.append(u32(abi.RTA_OIF, path.interface.index))
     parts += [attribute(abi.RTA_CACHEINFO, bytes(CACHE_BYTES)), u8(abi.RTA_PREF, 0)]
     return b"".join(parts)
 
@@ -379,6 +375,8 @@ def add(query: Query) -> list[Answer]:
         raise PosixError(ENODEV)
     if route.ifindex:
         query.interface(route.ifindex)
+    elif given.width == 16 and kinds.is_link_local(given.gateway or b"\0\0"):
+        raise Refused(EINVAL, "Egress device not specified")
     present = [
         other
         for other in stack.routes
@@ -405,8 +403,10 @@ def _reason(error: PosixError, route: Route) -> PosixError:
     """Linux's words for what the stack refuses."""
     narrow = len(route.network) == 4
     if error.errno == ENETUNREACH or (error.errno == EINVAL and route.gateway is not None):
-        return Refused(ENETUNREACH, "Nexthop has invalid gateway") if narrow else PosixError(
-            EHOSTUNREACH
+        return (
+            Refused(ENETUNREACH, "Nexthop has invalid gateway")
+            if narrow
+            else PosixError(EHOSTUNREACH)
         )
     if error.errno == ENETDOWN and narrow:
         return Refused(ENETDOWN, "Device for nexthop is not up")

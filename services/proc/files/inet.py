@@ -7,6 +7,7 @@ A write that must wait holds a copy of what is left, as its buffer may move mean
 
 from __future__ import annotations
 
+import struct
 from errno import EAGAIN, EINPROGRESS, EINTR, EPIPE
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ from services.proc.files.anon import INT_IOCTL_BYTES, gather, total
 from services.proc.files.bounce import BOUNCE_BYTES, Bounce
 from services.proc.files.readiness import deadline_after
 from services.proc.files.socket import (
+    AF_NETLINK,
     MSG_OOB,
+    SCM_CREDENTIALS,
     SOL_SOCKET,
     Received,
     Socket,
@@ -305,15 +308,40 @@ class NetSocket(Socket):
             pass
 
 
+class NetlinkSocket(NetSocket):
+    """A socket of AF_NETLINK: net is told with each message who sends it (netlink(7))."""
+
+    __slots__ = ()
+
+    async def write(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
+        """write(2)."""
+        return await self.send(thread, extents, 0)
+
+    async def send(
+        self,
+        thread: Thread,
+        extents: list[Extent],
+        flags: int,
+        name: bytes | None = None,
+        control: Sequence[ControlMessage] = (),
+    ) -> int:
+        """sendmsg(2)."""
+        held = thread.process.credentials
+        sender = struct.pack("<iII", thread.process.pid, held.euid, held.egid)
+        told = (SOL_SOCKET, SCM_CREDENTIALS, sender)
+        return await super().send(thread, extents, flags, name, (*control, told))
+
+
 def creator(family: int) -> Create:
     """socket(2) of a family that net has."""
 
     async def create(thread: Thread, type_: int, protocol: int, flags: int) -> Socket:
         attr = await new_socket_attr(thread)
-        user = thread.process.credentials.euid
-        request = api.Open(family, type_, protocol, attr.ino, user, user == 0)
+        user, pid = thread.process.credentials.euid, thread.process.pid
+        request = api.Open(family, type_, protocol, attr.ino, user, user == 0, pid)
         opened = await thread.kernel.net.call(request)
-        return NetSocket(thread, opened, family, type_, flags, attr)
+        kind = NetlinkSocket if family == AF_NETLINK else NetSocket
+        return kind(thread, opened, family, type_, flags, attr)
 
     return create
 

@@ -328,8 +328,8 @@ class Socket(OpenFile):
             owner = sigio.owner_of(self)
             await thread.copyout(argument, owner.to_bytes(4, "little", signed=True))
             return 0
-        if netdevice.on_device(command):
-            return await netdevice.device_ioctl(thread, command, argument)
+        if netdevice.FIRST <= command <= netdevice.LAST:
+            return await netdevice.ioctl(thread, self.family, command, argument)
         return await super().ioctl(thread, command, argument)
 
     async def stat(self, thread: Thread) -> Attr:
