@@ -53,6 +53,8 @@ for text in json.loads(sys.argv[2]):
     except TimeoutError:
         pass
     out.append(parts)
+    if text[8:12] == "1400" and text[32:34] == "0a":
+        time.sleep(0.7)  # an IPv6 address's own route is made later
 print(json.dumps(out))
 """
 CACHES = (abi.IFA_CACHEINFO, abi.RTA_CACHEINFO)
