@@ -169,12 +169,22 @@ def build_vm(machine: Machine) -> Service:
 
 def build_fs(machine: Machine) -> Service:
     """The file system over --root and --bind."""
+    from boot.etc import boot_files
     from boot.mounts import boot_mounts, root_mount
     from services.fs.service import FsService
 
     bus, config = machine.bus, machine.config
     vm, hosttree, clock = (bus.port("fs", name) for name in ("vm", "hosttree", "clock"))
-    return FsService(machine.memory, vm, hosttree, clock, root_mount(config), boot_mounts(config))
+    card = getattr(machine.services.get("nic"), "card", None)
+    return FsService(
+        machine.memory,
+        vm,
+        hosttree,
+        clock,
+        root_mount(config),
+        boot_mounts(config),
+        files=boot_files(config, card),
+    )
 
 
 def build_net(machine: Machine) -> Service:

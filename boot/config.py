@@ -77,6 +77,7 @@ class Config:
     metrics: Address | None = None
     network: Network = attrs.field(factory=Network)
     published: tuple[Published, ...] = ()
+    hostname: str = "hardtack"
     pcap: str | None = None
     """Where every frame that crosses the network card is written, for Wireshark."""
 
@@ -141,6 +142,13 @@ def parse_address(text: str) -> Address:
             f"metrics address {text!r} is not [HOST:]PORT", "write --metrics 9100 or 0.0.0.0:9100"
         )
     return Address(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def parse_hostname(text: str) -> str:
+    """A name for the guest: at most 64 bytes (sethostname(2)), without spaces."""
+    if not re.fullmatch(r"[!-~]{1,64}", text) or "/" in text:
+        raise ConfigError(f"hostname {text!r} is none", "write --hostname web1")
+    return text
 
 
 _NET_CURE = "write --net user, none, tap:NAME or tap:NAME,ip=10.1.0.2/24,gw=10.1.0.1"

@@ -84,6 +84,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     guest.add_argument(
         "-u", "--user", default="0", metavar="UID[:GID]", help="who the program runs as (root)"
     )
+    guest.add_argument(
+        "--hostname", default="hardtack", metavar="NAME", help="its name (%(default)s)"
+    )
     machine = run.add_argument_group("the machine")
     machine.add_argument(
         "--ram", default="1G", metavar="SIZE", help="physical memory (%(default)s)"
@@ -234,6 +237,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             trace_file=options.trace_file,
             stats=options.stats,
             seed=options.seed,
+            hostname=c.parse_hostname(options.hostname),
             metrics=None if options.metrics is None else c.parse_address(options.metrics),
             network=c.parse_network(options.net),
             published=tuple(c.parse_publish(text) for text in options.publish),

@@ -7,12 +7,15 @@ runs inside the trap.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import stat
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from services.fs import devtree
+from bus.errors import PosixError
+from services.fs import api, devtree
 from services.fs.api import Cred
 from services.fs.core_check import check
 from services.fs.core_pages import PageCache
@@ -46,6 +49,15 @@ class MountSpec:
     read_only: bool = False
 
 
+@attrs.frozen
+class BootFile:
+    """A regular file that is written into the root at boot, in place of what has its name there."""
+
+    path: bytes
+    content: bytes
+    mode: int = 0o644
+
+
 SYSTEM_MOUNTS = (
     MountSpec(b"/proc", "foreign", b"proc", "proc"),
     MountSpec(b"/sys", "tmpfs", b"sysfs"),
@@ -59,7 +71,8 @@ class FsService:
 
     `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM, the
     page cache with them `cache_share`.
-    Guests may mount host trees only from below `host_sources`. `tree` is the state of an earlier
+    Guests may mount host trees only from below `host_sources`. `files` are written into the root
+    before anything is mounted over it. `tree` is the state of an earlier
     incarnation to take up, if there is one.
     """
 
@@ -75,6 +88,7 @@ class FsService:
         memory_share: float = 0.5,
         cache_share: float = 0.75,
         host_sources: Sequence[bytes] = (),
+        files: Sequence[BootFile] = (),
         tree: Tree | None = None,
     ) -> None:
         self._fresh = tree is None
@@ -85,6 +99,7 @@ class FsService:
         self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
         self._mounts = tuple(mounts)
+        self._files = tuple(files)
         self.mounting = MountHandlers(self.supply, hosttree_port, host_sources)
         forward = Forwarder(self.supply)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
@@ -102,8 +117,30 @@ class FsService:
             check(self.tree)
             return
         self._fresh = False
-        for spec in (self._root, *self._mounts):
+        await self.mount(self._root)
+        for file in self._files:
+            await self._write(file)
+        for spec in self._mounts:
             await self.mount(spec)
+
+    async def _write(self, file: BootFile) -> None:
+        """Write a file as root, making its directory where it is missing; a link is replaced.
+
+        Where there can be no such file, there is none.
+        """
+        root = await self.handlers[api.RootNode](api.RootNode())
+        at = api.At(root, root)
+        parent = file.path.rpartition(b"/")[0]
+        with contextlib.suppress(PosixError):
+            await self.handlers[api.MakeDir](api.MakeDir(at, parent, 0o755, ROOT))
+        with contextlib.suppress(PosixError):
+            await self.handlers[api.Unlink](api.Unlink(at, file.path, False, ROOT))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with contextlib.suppress(PosixError):
+            made = await self.handlers[api.Open](api.Open(at, file.path, flags, file.mode, ROOT))
+            await self.handlers[api.WriteBytes](api.WriteBytes(made.node, 0, file.content))
+            await self.handlers[api.Close](api.Close(made.node, True))
+        await self.handlers[api.Release](api.Release(root))
 
     async def mount(self, spec: MountSpec) -> None:
         """Mount at boot, as root, making the mount point where it is missing."""

@@ -62,6 +62,7 @@ class ProcService:
         inet.plug_in(self.kernel)
         self.kernel.log = lambda text: self._tell(text + "\n")
         self.config = config
+        self.kernel.hostname = getattr(config, "hostname", "hardtack").encode()
         self.tracer: Tracer | None = None
         self._nodes_at_start = 0
         self.gate = Gate(self.kernel, table.build())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.fs import api
 from services.fs.api import MountInfo
-from services.fs.service import SYSTEM_MOUNTS, FsService, MountSpec
+from services.fs.service import SYSTEM_MOUNTS, BootFile, FsService, MountSpec
 from tests.fs.machine import MEMORY, USER, Machine
 
 if TYPE_CHECKING:
@@ -256,3 +256,32 @@ async def test_sticky_and_group_directories(memory: Machine) -> None:
     assert await m.errno(api.Rename(m.at, b"/tmp/users", m.at, b"/tmp/roots", 0, USER)) == EPERM
     assert await m.errno(api.Unlink(m.at, b"/tmp/users", False, USER)) == 0
     assert await m.errno(api.MakeDir(m.at, b"/x", 0o755, USER)) == EACCES
+
+
+async def test_files_of_boot_lie_over_the_root_and_under_what_is_mounted(tmp_path: Path) -> None:
+    """A link is replaced, not followed; the host keeps what it has; nothing is in the way."""
+    etc = tmp_path / "root" / "etc"
+    etc.mkdir(parents=True)
+    (etc / "hosts").symlink_to("../secret")
+    (etc / "hostname").write_text("host\n")
+    (tmp_path / "root" / "secret").write_text("mine")
+    (tmp_path / "bound").write_text("bound\n")
+    (tmp_path / "root" / "plain").write_text("no directory")
+    files = [
+        BootFile(b"/etc/hosts", b"127.0.0.1 localhost\n"),
+        BootFile(b"/etc/hostname", b"guest\n"),
+        BootFile(b"/new/deep", b"made", 0o600),
+        BootFile(b"/plain/below", b"cannot be"),
+    ]
+    bind = MountSpec(b"/etc/hostname", "hosttree", os.fsencode(tmp_path / "bound"))
+    root = MountSpec(b"/", "hosttree", os.fsencode(tmp_path / "root"))
+    m = await Machine(root, (bind,), files=files).start()
+    assert await m.get(b"/etc/hosts") == b"127.0.0.1 localhost\n"
+    assert await m.get(b"/secret") == b"mine"
+    assert await m.get(b"/etc/hostname") == b"bound\n"
+    assert await m.get(b"/new/deep") == b"made"
+    assert (await m.stat(b"/new/deep")).mode == 0o100600
+    await m.call(api.Rename(m.at, b"/etc/hosts", m.at, b"/etc/old", 0, m.cred))
+    assert sorted(os.listdir(etc)) == ["hostname", "hosts"]
+    assert (etc / "hostname").read_text() == "host\n"
+    await m.assert_no_leak()

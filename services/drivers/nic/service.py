@@ -113,9 +113,14 @@ class NicService:
             Detach: self.detach,
         }
 
+    @property
+    def card(self) -> Card:
+        """What the card is, for boot, which writes resolv.conf."""
+        return self.backend.card
+
     async def describe(self, request: Describe) -> Card:
         """The card as it is."""
-        return self.backend.card
+        return self.card
 
     async def attach(self, request: Attach) -> None:
         """Use net's queues from now on."""
