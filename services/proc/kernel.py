@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from services.proc.signals.core import SigInfo
     from services.proc.table import Call
     from services.proc.task import Process, Thread
+    from services.proc.timepage import TimePage
 
 PID_MAX = 4_194_304
 
@@ -72,6 +73,8 @@ class Kernel:
         self.observe_exit: Callable[[Process], None] | None = None
         self.log: Callable[[str], None] = print
         self.boot_realtime_ns = 0
+        self.time_page: TimePage | None = None
+        """What the vDSO reads; None until init runs."""
         self.hostname = b"hardtack"
         self.futexes: dict[Any, Any] = {}
         self.run_init_done: WaitQueue = WaitQueue()

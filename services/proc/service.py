@@ -29,6 +29,7 @@ from services.proc.signals import send
 from services.proc.space import AddressSpace
 from services.proc.strace import parse_set
 from services.proc.task import Credentials, Directories, Process, Session, Thread
+from services.proc.timepage import TimePage
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
@@ -106,12 +107,15 @@ class ProcService:
         kernel = self.kernel
         trace = self._open_trace()
         kernel.boot_realtime_ns = await kernel.clock.call(Now(REALTIME))
+        kernel.time_page = time_page = TimePage(kernel)
+        await time_page.start()
         self._nodes_at_start = (await kernel.fs.call(Caches())).in_use
         kernel.core.start_ticker(SLICE_S)
         try:
             async with trio.open_nursery() as nursery:
                 kernel.nursery = nursery
                 nursery.start_soon(kernel.timers.serve)
+                nursery.start_soon(time_page.keep)
                 await kernel.extra["procfs"].start()
                 try:
                     await self._start(list(argv), list(env), cwd, Credentials(uid, gid))
@@ -123,6 +127,8 @@ class ProcService:
                 nursery.cancel_scope.cancel()
         finally:
             kernel.core.stop_ticker()
+            kernel.time_page = None
+            await time_page.stop()
             kernel.nursery = None
             if trace is not None:
                 trace.close()

@@ -100,6 +100,9 @@ class Core(Protocol):
     def flush_tlb(self) -> None:
         """Obey a DOORBELL_TLB inside a trap."""
 
+    def read_ticks(self) -> int:
+        """The time-stamp counter as programs read it; takes some microseconds."""
+
     def read_rip(self) -> int:
         """The instruction pointer; inside `on_syscall`, the SYSCALL's own address."""
 

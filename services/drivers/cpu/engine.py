@@ -29,6 +29,7 @@ from services.drivers.cpu.emulator import (
 )
 from services.drivers.cpu.startup import PREEMPT_VECTOR
 from services.drivers.cpu.ticker import Ticker
+from services.drivers.cpu.ticks import Ticks
 from services.drivers.ram.api import DOORBELL_CODE
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class UnicornCore:
             offset >> 3 for offset in (self.layout.rip, self.layout.fs_base, self.layout.gs_base)
         )
         self._install_traps()
+        self.read_ticks = Ticks().read
 
     def _install_traps(self) -> None:
         state_q, state_i = self._state_q, self._state_i

@@ -87,6 +87,8 @@ async def sys_clock_settime(t: Thread, clock: int, where: int) -> int:
     if number != REALTIME or t.process.credentials.euid:
         raise PosixError(EPERM)
     await t.kernel.clock.call(SetRealtime(ns))
+    if t.kernel.time_page is not None:
+        await t.kernel.time_page.update()
     return 0
 
 

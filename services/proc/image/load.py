@@ -213,6 +213,7 @@ async def _fill(
         program.name,
         await kernel.entropy.call(Draw(16)),
         [
+            *await _map_vdso(kernel, space),
             (stack.AT_HWCAP, 0x078B_FBFD),
             (stack.AT_PAGESZ, PAGE),
             (stack.AT_CLKTCK, stack.CLOCK_TICKS),
@@ -234,6 +235,13 @@ async def _fill(
         raise Unloadable(E2BIG, "its arguments and environment are too large for the stack")
     await space.write(built.sp, built.image)
     return Loaded(space, entry, built.sp, built, program.node, path)
+
+
+async def _map_vdso(kernel: Kernel, space: AddressSpace) -> list[tuple[int, int]]:
+    """Give the program the time page and the vDSO; what its auxiliary vector says of them."""
+    if kernel.time_page is None:
+        return []
+    return [(stack.AT_SYSINFO_EHDR, await kernel.time_page.map_into(space))]
 
 
 async def _map_interpreter(

@@ -55,7 +55,7 @@ async def sizes_of(process: Process) -> Sizes:
             private = 0 if region.shared else region.dirty_pages * PAGE
             anonymous += private
             file += resident - private
-        if region.prot & PROT_EXEC and region.node is not None:
+        if region.prot & PROT_EXEC and region.node is not None and not is_kernels(region):
             if region.node == process.exe:
                 text += region.end - region.start
                 code = code if code[1] else (region.start, region.end)
@@ -72,10 +72,19 @@ def is_nameless(region: RegionInfo) -> bool:
     return region.name.startswith((b"/dev/zero (deleted)", b"/memfd:"))
 
 
+def is_kernels(region: RegionInfo) -> bool:
+    """The time page and the vDSO: no file of the program's."""
+    return region.name in (b"[vvar]", b"[vdso]")
+
+
 async def _line(spot: Spot, region: RegionInfo, root: int) -> bytes:
-    dev = ino = 0
+    dev = ino = offset = 0
     name = region.name
-    if region.node is not None:
+    shared = region.shared
+    if region.node is not None and is_kernels(region):
+        shared = False  # as Linux shows [vvar], whoever shares it
+    elif region.node is not None:
+        offset = region.offset
         attr = await spot.kernel.fs.call(StatNode(region.node))
         dev, ino = attr.dev, attr.ino
         if not is_nameless(region):
@@ -87,8 +96,8 @@ async def _line(spot: Spot, region: RegionInfo, root: int) -> bytes:
         b"r" if prot & PROT_READ else b"-",
         b"w" if prot & PROT_WRITE else b"-",
         b"x" if prot & PROT_EXEC else b"-",
-        b"s" if region.shared else b"p",
-        region.offset,
+        b"s" if shared else b"p",
+        offset,
         os.major(dev),
         os.minor(dev),
         ino,
