@@ -189,6 +189,9 @@ class File(Inode):
     __slots__ = (
         "backed_bytes",
         "dirty",
+        "exposed",
+        "hand",
+        "known_to_vm",
         "mapped",
         "nameless",
         "pages",
@@ -204,9 +207,15 @@ class File(Inode):
         """Backed files only: pages the store has not got. A file in memory has only such."""
         self.backed_bytes = 0
         self.mapped: set[int] = set()
-        """Pages that were handed out for mappings since the file was last unused."""
+        """Pages that were handed out for mappings, some of which may be gone (`still_mapped`)."""
+        self.known_to_vm = False
+        """Pages were handed out since it was last unused: there may be mappings, and copies."""
+        self.exposed = False
+        """Pages were ever handed out: the cores may have translated code that is in them."""
         self.recent = False
         """Read since the eviction hand last came by."""
+        self.hand = -1
+        """The last page that was taken from mappings."""
         self.nameless = False
         """Made by O_TMPFILE: it may get a name."""
         self.seals = -1

@@ -53,16 +53,23 @@ class NeedTarget(Need):
 
 
 class NeedPages(Need):
-    """Pages of a file, `first` to `first + count - 1`, from its store."""
+    """Pages of a file, `first` to `first + count - 1`, from its store.
 
-    def __init__(self, file: File, first: int, count: int) -> None:
+    `spare` are the pages of that file that the operation needs in all: none of them may be evicted
+    to make room for the others.
+    """
+
+    def __init__(self, file: File, first: int, count: int, spare: range) -> None:
         self.file = file
         self.first = first
         self.count = count
+        self.spare = spare
 
 
 class NeedFrames(Need):
-    """`count` free frames in the pool."""
+    """`count` free frames in the pool, for pages of `file`; `spare` as above."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, file: File, spare: range) -> None:
         self.count = count
+        self.file = file
+        self.spare = spare

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.drivers.ram.api import DOORBELL_CODE, PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_inode import File
-from services.fs.core_need import NeedPages
+from services.fs.core_need import NeedFrames, NeedPages
 from services.fs.extents import outside
 from services.vm.api import code_flags
 
@@ -111,10 +111,11 @@ class PageCache:
         self.ram = ram
         self._code = code_flags(ram)
         self.frames = frames
+        frames.attach(ram)
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────
 
-    def need(self, file: File, first: int, count: int) -> None:
+    def need(self, file: File, first: int, count: int, spare: range | None = None) -> None:
         """Raise NeedPages for what the store must give of `count` pages from `first`."""
         if file.origin is None:
             return
@@ -122,7 +123,7 @@ class PageCache:
         pages = file.pages
         for index in range(first, end):
             if index not in pages:
-                raise NeedPages(file, index, end - index)
+                raise NeedPages(file, index, end - index, spare or range(first, end))
 
     def read(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
         """pread(2); replies with the bytes read, fewer than asked for only at end of file."""
@@ -168,7 +169,7 @@ class PageCache:
             file.pages[index] = pfn
         file.recent = True
         self.frames.clean[file] = None
-        self.frames.give_up(spare, mapped=False)
+        self.frames.give_up(spare)
 
     def quick_write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> bool:
         """Write a piece of a page that is there and stays in memory anyway; False if it is not."""
@@ -217,9 +218,10 @@ class PageCache:
             for index in {first, last}:
                 whole = start <= index << PAGE_SHIFT and end >= (index + 1) << PAGE_SHIFT
                 if not whole:
-                    self.need(file, index, 1)
+                    self.need(file, index, 1, range(first, last + 1))
         new = [index for index in wanted if not pages.get(index)]
-        self.frames.ensure(len(new))
+        if len(self.frames.free) < len(new):
+            raise NeedFrames(len(new), file, range(first, last + 1))
         self.frames.charge(file.volume, len(wanted))
         self._take(file, new, cover)
         if backed:
@@ -276,14 +278,14 @@ class PageCache:
     def _written(self, file: File, start: int, end: int) -> None:
         if end > file.size:
             file.size = end
-        if file.mapped:
+        if file.exposed:
             get = file.pages.get
             for index in range(start >> PAGE_SHIFT, page_count(end)):
                 self.changed(file, get(index, 0))
 
     def changed(self, file: File, pfn: int) -> None:
         """A frame of a file was written: the cores must forget what they translated of it."""
-        if file.mapped and self._code[pfn]:
+        if file.exposed and self._code[pfn]:
             self.ram.ring(DOORBELL_CODE)
 
     def overwrite(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> None:
@@ -305,8 +307,8 @@ class PageCache:
         file.backed_bytes = file.size
 
     def written_back(self, file: File) -> None:
-        """The store has all dirty pages; those that may still be mapped for writing stay so."""
-        done = file.dirty - file.mapped
+        """The store has all dirty pages; those that are still mapped for writing stay so."""
+        done = file.dirty - self.frames.still_mapped(file)
         self.frames.charge(file.volume, -len(done))
         file.dirty -= done
         if file.pages:
@@ -315,7 +317,7 @@ class PageCache:
     # ── mapping ─────────────────────────────────────────────────────────────────────────────
 
     def map(self, file: File, first: int, count: int, for_write: bool) -> tuple[int, ...]:
-        """Frames for a mapping, 0 for a hole; they stay in the cache while anybody has the file.
+        """Frames for a mapping, 0 for a hole; they stay in the cache while a mapping holds them.
 
         Holes are filled for writing only: whoever shares a mapping asks again for writing, so
         that what others write shows.
@@ -324,7 +326,7 @@ class PageCache:
         self.need(file, first, count)
         if for_write:
             last = self.fill(file, first, last, (0, 0))
-        file.recent = True
+        file.recent = file.known_to_vm = file.exposed = True
         get = file.pages.get
         pfns = tuple([get(index, 0) for index in range(first, last + 1)])
         file.mapped.update([index for index, pfn in enumerate(pfns, first) if pfn])
@@ -340,7 +342,7 @@ class PageCache:
         ):
             raise PosixError(EPERM)
         shrinks = length_bytes < file.size
-        mapped = bool(file.mapped)
+        mapped = file.known_to_vm
         if shrinks:
             self._drop_from(file, page_count(length_bytes))
             file.backed_bytes = min(file.backed_bytes, length_bytes)
@@ -359,7 +361,7 @@ class PageCache:
         """The store has other content now: pages that nobody maps or has written go."""
         if isinstance(inode, File):
             file = inode
-            held = file.dirty | file.mapped
+            held = file.dirty | self.frames.still_mapped(file)
             self.drop(file, [index for index in file.pages if index not in held])
 
     def drop(self, file: File, indices: Sequence[int]) -> None:
@@ -368,6 +370,6 @@ class PageCache:
         kept = sum(1 for i in indices if i in file.dirty) if file.origin else len(indices)
         pfns = [pages.pop(index) for index in indices]
         self.frames.charge(file.volume, -kept)
-        self.frames.give_up([pfn for pfn in pfns if pfn], bool(file.mapped))
+        self.frames.give_up([pfn for pfn in pfns if pfn])
         file.dirty.difference_update(indices)
         file.mapped.difference_update(indices)

@@ -115,10 +115,11 @@ def zero_cached(cache: PageCache, file: File, offset: int, end: int) -> None:
 
 def _let_go(cache: PageCache, file: File, first: int, last: int) -> None:
     inside = [index for index in file.pages if first <= index < last]
+    mapped = cache.frames.still_mapped(file)
     for index in inside:
-        if index in file.mapped:
+        if index in mapped:
             _zero(cache, file, index, 0, PAGE_BYTES)
-    cache.drop(file, [index for index in inside if index not in file.mapped])
+    cache.drop(file, [index for index in inside if index not in mapped])
     for index in range(first, min(last, file.backed_pages)):
         file.pages.setdefault(index, 0)
 
@@ -133,7 +134,7 @@ def _zero(cache: PageCache, file: File, index: int, start: int, stop: int) -> No
 def _collapse(cache: PageCache, file: File, offset: int, length_bytes: int) -> None:
     if (offset | length_bytes) & PAGE_MASK or offset + length_bytes >= file.size:
         raise PosixError(EINVAL)
-    if file.origin is not None or file.mapped:
+    if file.origin is not None or cache.frames.still_mapped(file):
         raise PosixError(EOPNOTSUPP)
     first, count = offset >> PAGE_SHIFT, length_bytes >> PAGE_SHIFT
     cache.drop(file, [index for index in file.pages if first <= index < first + count])

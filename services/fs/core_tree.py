@@ -90,7 +90,8 @@ class Tree:
         return [dentry.node for dentry in inode.dentries if dentry.refs]
 
     def _unused(self, file: Inode | None) -> None:
-        if isinstance(file, File) and file.mapped and not self.nodes_of(file):
+        if isinstance(file, File) and file.known_to_vm and not self.nodes_of(file):
+            file.known_to_vm = False
             file.mapped.clear()
 
     # ── names ───────────────────────────────────────────────────────────────────────────────
@@ -320,7 +321,7 @@ class Tree:
         """Every page of a file leaves the cache."""
         kept = len(file.dirty) if file.origin is not None else len(file.pages)
         self.frames.charge(file.volume, -kept)
-        self.frames.give_up([pfn for pfn in file.pages.values() if pfn], bool(file.mapped))
+        self.frames.give_up([pfn for pfn in file.pages.values() if pfn])
         file.pages.clear()
         file.dirty.clear()
         self.frames.clean.pop(file, None)

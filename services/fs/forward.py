@@ -199,7 +199,7 @@ class Forwarder:
                 extents = [(paddr, len(piece))]
                 count = await self.write(file, offset + done, extents, len(piece))
             finally:
-                pool.give_up([pfn], mapped=False)
+                pool.give_up([pfn])
             if not count:
                 break
             done += count
@@ -216,7 +216,7 @@ class Forwarder:
         """fallocate(2): the store does it, pages in the cache are read again."""
         if offset < 0 or length_bytes <= 0:
             raise PosixError(EINVAL)
-        if mode not in MODES or (mode == COLLAPSE and file.mapped):
+        if mode not in MODES or (mode == COLLAPSE and self._cache.frames.still_mapped(file)):
             raise PosixError(EOPNOTSUPP)
         await self.flush(file)
         store = through(file)
@@ -243,7 +243,6 @@ class Forwarder:
         """The last reference to a name is about to go: mappings of it have gone already."""
         file = dentry.inode
         if isinstance(file, File) and self._tree.nodes_of(file) == [dentry.node]:
-            file.mapped.clear()
             try:
                 await self.flush(file)
             except PosixError:

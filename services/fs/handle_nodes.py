@@ -210,6 +210,5 @@ class NodeHandlers:
 
     async def evict_pages(self, request: api.EvictPages) -> int:
         """Give clean pages, and what the pool has, back to vm."""
-        gone = self._tree.frames.evict(request.count)
-        await self._supply.settle(keep=0)
-        return gone
+        await self._supply.evict(request.count)
+        return await self._supply.settle(keep=0)

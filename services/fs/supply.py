@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bus.errors import KernelBug, PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
-from services.fs.core_frames import POOL_LIMIT
+from services.fs.core_frames import POOL_LIMIT, Spare
 from services.fs.core_inode import Directory
 from services.fs.core_need import (
     ATTEMPTS,
@@ -26,7 +26,7 @@ from services.fs.core_need import (
     NeedTarget,
 )
 from services.fs.core_pages import PageCache, page_count, runs
-from services.vm.api import AllocFrames, FreeFrames, UnmapNode
+from services.vm.api import AllocFrames, FreeFrames, UnmapFrames, UnmapNode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,6 +43,8 @@ BATCH_FRAMES = 32
 READ_AHEAD_PAGES = 32
 """How much is read at once where reading is sequential, 128 KiB as Linux does."""
 READ_AROUND_PAGES = 16
+EVICT_PAGES = 512
+"""So many go at once, if the cache is large: finding them means looking at every page of a file."""
 
 
 class Supply:
@@ -54,6 +56,7 @@ class Supply:
         self.cache = cache
         self.vm = vm
         self.clock = clock
+        self.batch = max(min(EVICT_PAGES, tree.frames.cache_limit // 16), BATCH_FRAMES)
 
     def now(self) -> Awaitable[int]:
         """The time of day, ns."""
@@ -76,9 +79,9 @@ class Supply:
     async def fetch(self, need: Need) -> None:
         """Get what the core lacks."""
         if isinstance(need, NeedFrames):
-            await self.frames(need.count)
+            await self.frames(need.count, (need.file, need.spare))
         elif isinstance(need, NeedPages):
-            await self.pages(need.file, need.first, need.count)
+            await self.pages(need.file, need.first, need.count, need.spare)
         elif isinstance(need, NeedName):
             await self._name(need)
         elif isinstance(need, NeedFresh):
@@ -135,7 +138,7 @@ class Supply:
         if isinstance(directory, Directory):
             directory.listed = await _store(directory).entries(directory)
 
-    async def frames(self, count: int) -> None:
+    async def frames(self, count: int, spare: Spare | None = None) -> None:
         """Fill the pool so that `count` can be taken; clean pages go if vm has no more."""
         pool = self.tree.frames
         while len(pool.free) < count:
@@ -152,10 +155,31 @@ class Supply:
                 pool.supply(more)
                 return
             except PosixError:
-                if not pool.evict(max(short, BATCH_FRAMES)):
+                if not await self.evict(max(short, self.batch), spare):
                     raise PosixError(ENOMEM) from None
+                await self.settle(keep=len(pool.free))
 
-    async def pages(self, file: File, first: int, count: int) -> None:
+    async def evict(self, count: int, spare: Spare | None = None) -> int:
+        """Take clean pages out of the cache; from mappings only where there are no others."""
+        pool = self.tree.frames
+        gone = pool.evict(count, spare)
+        if gone:
+            return gone
+        count = min(count, pool.mapped() - pool.working_set)
+        for file in list(pool.clean):
+            if count <= 0:
+                break
+            pfns = pool.mapped_pages(file, count, spare)
+            if pfns:
+                for node in self.tree.nodes_of(file):
+                    await self.vm.call(UnmapFrames(node, pfns))
+                pool.clean.pop(file, None)
+                taken = pool.evict_from(file, count, spare)
+                gone += taken
+                count -= taken
+        return gone
+
+    async def pages(self, file: File, first: int, count: int, spare: range) -> None:
         """Read pages from the file's store, and some that will be wanted soon."""
         if not file.dentries:
             raise PosixError(EIO)  # whoever asks has let the file go meanwhile
@@ -167,23 +191,25 @@ class Supply:
             last += 1
         wanted = min(last - first, 512)
         pool = self.tree.frames
-        pool.make_room(wanted)
+        over = pool.cached + wanted - pool.cache_limit
+        if over > 0:
+            await self.evict(max(over, self.batch), (file, spare))
         while len(pool.free) < wanted:
-            await self.frames(wanted)
+            await self.frames(wanted, (file, spare))
         pfns = [pool.take() for _ in range(wanted)]
         try:
             extents = runs(dict(enumerate(pfns)), 0, wanted * PAGE_BYTES)
             count_bytes = await _store(file).fill(file, first << PAGE_SHIFT, extents)
         except BaseException:
-            pool.give_up(pfns, mapped=False)
+            pool.give_up(pfns)
             raise
         if file.dentries:
             self.cache.loaded(file, first, pfns, count_bytes)
         else:
-            pool.give_up(pfns, mapped=False)
+            pool.give_up(pfns)
 
-    async def settle(self, keep: int = POOL_LIMIT // 2) -> None:
-        """Give back what is not needed: frames to vm, handles to stores."""
+    async def settle(self, keep: int = POOL_LIMIT // 2) -> int:
+        """Give back what is not needed, frames to vm, handles to stores; says how many frames."""
         pool = self.tree.frames
         while self.tree.orphans:
             orphans, self.tree.orphans = self.tree.orphans, []
@@ -194,6 +220,7 @@ class Supply:
         surplus = pool.surplus(keep)
         if surplus:
             await self.vm.call(FreeFrames(surplus))
+        return len(surplus)
 
     async def truncate(self, file: File, length_bytes: int) -> None:
         """Set a file's size in memory; mappings past its end are undone before frames go."""

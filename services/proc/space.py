@@ -8,10 +8,10 @@ program's own rights; a page that is not there is faulted in first, as the hardw
 from __future__ import annotations
 
 from errno import EFAULT, ENOMEM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import PosixError
-from services.fs.api import DenyWrite, Pages, Release, Retain
+from services.fs.api import DenyWrite, EvictPages, Pages, Release, Retain
 from services.vm.api import (
     DestroySpace,
     Fault,
@@ -29,9 +29,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bus.core import Port
+    from bus.message import Request
     from services.drivers.ram.api import Extent, Ram
 
-__all__ = ["AddressSpace"]
+__all__ = ["AddressSpace", "make_room", "with_room"]
+
+R = TypeVar("R")
+
+ROOM_PAGES = 512
+"""How much is taken from the page cache at once when vm has no frame left."""
+
+
+async def make_room(fs: Port) -> None:
+    """Have the page cache give frames back to vm; ENOMEM when it has none that it can spare."""
+    if not await fs.call(EvictPages(ROOM_PAGES)):
+        raise PosixError(ENOMEM)
+
+
+async def with_room(vm: Port, fs: Port, request: Request[R]) -> R:
+    """Ask vm for what takes frames; ENOMEM only when the page cache can spare none either.
+
+    For requests that are refused for no other reason, and then have changed nothing.
+    """
+    while True:
+        try:
+            return await vm.call(request)
+        except PosixError as refusal:
+            if refusal.errno != ENOMEM:
+                raise
+            await make_room(fs)
 
 
 class AddressSpace:
@@ -52,7 +78,7 @@ class AddressSpace:
 
     async def fork(self) -> AddressSpace:
         """fork(2): a copy-on-write copy, with references of its own."""
-        reply = await self._vm.call(ForkSpace(self.number))
+        reply = await with_room(self._vm, self._fs, ForkSpace(self.number))
         twin = AddressSpace(self.ram, self._vm, self._fs, reply.space, reply.root_paddr)
         await twin.retain_files(reply.files)
         if self.program is not None:
@@ -72,7 +98,9 @@ class AddressSpace:
             elif type(reply) is Violation:
                 return reply
             elif type(reply) is NoMemory:
-                raise PosixError(ENOMEM)
+                await make_room(self._fs)
+                # From the start: the pages to install may be among those that were given back.
+                reply = await self._vm.call(Fault(self.number, vaddr, access))
         return None
 
     async def _miss(self, miss: PageMiss) -> None:

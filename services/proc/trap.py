@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 import types
-from errno import EFAULT, EINTR, ENOSYS
+from errno import EFAULT, EINTR, ENOMEM, ENOSYS
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ import trio
 from bus.errors import PosixError
 from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, RAX
 from services.drivers.ram.api import DOORBELL_TLB
-from services.proc.abi import SIGKILL, U64
+from services.proc import oom
+from services.proc.abi import SIGBUS, SIGKILL, U64
 from services.proc.lifecycle import LOOK_AFTER_FAULTS, exit_group, look_at_size, thread_gone
 from services.proc.meter import EVERY, Meter
 from services.proc.park import Interrupted
 from services.proc.signals import faults
 from services.proc.signals.deliver import attend
+from services.proc.signals.faults import BUS_ADRERR
 from services.proc.table import TABLE_SIZE, Call
 from services.vm.api import ACCESS_FETCH, ACCESS_READ, ACCESS_WRITE
 
@@ -256,8 +258,11 @@ class Gate:
     async def _serve_fault(thread: Thread, vaddr: int, access: int) -> None:
         try:
             violation = await thread.space.fault(vaddr, access)
-        except PosixError:
-            faults.out_of_memory(thread, vaddr)
+        except PosixError as refusal:
+            if refusal.errno == ENOMEM:
+                await oom.relieve(thread, vaddr)
+            else:  # the page's store failed
+                faults.memory(thread, vaddr, SIGBUS, BUS_ADRERR)
             return
         if violation is not None:
             faults.memory(thread, vaddr, violation.signal, violation.code)

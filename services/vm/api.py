@@ -278,6 +278,18 @@ class UnmapNode(Request[None]):
     from_page: int
 
 
+@request("vm")
+class UnmapFrames(Request[None]):
+    """Drop these frames of a file from every mapping: the next access asks for the page again.
+
+    For frames of pages that fs holds for clean: those were not given out for writing, so no
+    mapping has written to them, and no private copy is among them.
+    """
+
+    node: int
+    pfns: tuple[int, ...]
+
+
 @attrs.frozen
 class RegionInfo:
     """One line of /proc/PID/maps."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from errno import ENOMEM
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bus.errors import MalformedRequest, PosixError
 from services.vm import faults, reports
 from services.vm.api import FrameCounts, SpaceReply
@@ -103,6 +105,16 @@ class VirtualMemory:
                     low = start + max(0, from_page - region.page_of(start))
                     if low < end:
                         space.tables.unmap(low, end)
+
+    def unmap_frames(self, node: int, pfns: tuple[int, ...]) -> None:
+        """See `api.UnmapFrames`."""
+        wanted = np.array(pfns, dtype=np.int64)
+        for space in self.spaces.values():
+            if node in space.regions.files:
+                for region in space.regions.items:
+                    if region.node == node:
+                        low, high = region.start >> PAGE_SHIFT, region.end >> PAGE_SHIFT
+                        space.tables.unmap_frames(low, high, wanted)
 
     def collect_node(self, node: int) -> tuple[DirtyRun, ...]:
         """See `api.CollectNode`."""

@@ -38,6 +38,7 @@ class VmService:
             api.AllocFrames: self.alloc_frames,
             api.FreeFrames: self.free_frames,
             api.UnmapNode: self.unmap_node,
+            api.UnmapFrames: self.unmap_frames,
             api.Regions: self.regions,
             api.Usage: self.usage,
             api.CollectDirty: self.collect_dirty,
@@ -112,6 +113,10 @@ class VmService:
     async def unmap_node(self, call: api.UnmapNode) -> None:
         """UnmapNode."""
         self.core.unmap_node(call.node, call.from_page)
+
+    async def unmap_frames(self, call: api.UnmapFrames) -> None:
+        """UnmapFrames."""
+        self.core.unmap_frames(call.node, call.pfns)
 
     async def regions(self, call: api.Regions) -> tuple[api.RegionInfo, ...]:
         """Regions."""

@@ -181,6 +181,18 @@ class Tables:
         if len(self.leaves) > LEAVES_KEPT:
             self._drop_leaves(low, high)
 
+    def unmap_frames(self, low: int, high: int, pfns: Pfns) -> None:
+        """Take away the entries of a range that hold one of these frames."""
+        for _, start, stop in self.spans(low, high):
+            view = self._array[start:stop]
+            (where,) = view.nonzero()
+            frames = frames_of(view[where])
+            chosen = np.isin(frames, pfns)
+            if chosen.any():
+                view[where[chosen]] = 0
+                self.narrow()
+                self.frames.unref_all(frames[chosen])
+
     def _drop_leaves(self, low: int, high: int) -> None:
         """Free the lowest tables that lie wholly in an emptied range."""
         for vpn, start, stop in list(self.spans(low, high)):

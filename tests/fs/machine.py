@@ -17,7 +17,7 @@ from services.fs import api
 from services.fs.api import At, Cred, Foreign, Opened
 from services.fs.core_check import check
 from services.fs.service import FsService, MountSpec
-from services.vm.api import AllocFrames, FreeFrames, UnmapNode
+from services.vm.api import AllocFrames, FreeFrames, UnmapFrames, UnmapNode, reference_counts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,18 +37,35 @@ RESERVED_FRAMES = 16 + USER_FRAMES
 """What vm gives out starts here."""
 
 
+class Counts(dict[int, int]):
+    """References by frame, which show in RAM too."""
+
+    def __init__(self, ram: Ram) -> None:
+        super().__init__()
+        self._shown = reference_counts(ram)
+
+    def __setitem__(self, pfn: int, count: int) -> None:
+        super().__setitem__(pfn, count)
+        self._shown[pfn] = count
+
+    def __delitem__(self, pfn: int) -> None:
+        super().__delitem__(pfn)
+        self._shown[pfn] = 0
+
+
 class FakeVm:
     """Frames with reference counts, handed out in ascending order."""
 
     def __init__(self, ram: Ram) -> None:
         self.free = list(range(ram.frames - 1, RESERVED_FRAMES - 1, -1))
-        self.references: dict[int, int] = {}
+        self.references = Counts(ram)
         self.unmapped: list[tuple[int, int]] = []
         self.calls = 0
         self.handlers: Handlers = {
             AllocFrames: self.alloc,
             FreeFrames: self.release,
             UnmapNode: self.unmap,
+            UnmapFrames: self.unmap_frames,
         }
 
     async def alloc(self, request: AllocFrames) -> tuple[int, ...]:
@@ -67,6 +84,10 @@ class FakeVm:
             if not self.references[pfn]:
                 del self.references[pfn]
                 self.free.append(pfn)
+
+    async def unmap_frames(self, request: UnmapFrames) -> None:
+        for pfn in request.pfns:
+            self.references[pfn] = 1
 
     async def unmap(self, request: UnmapNode) -> None:
         self.unmapped.append((request.node, request.from_page))

@@ -96,6 +96,8 @@ async def test_mapped_pages_are_written_when_synced_and_at_the_end(
     m = bind
     node = (await m.open(b"/mnt/data", os.O_RDWR)).node
     pages = await m.call(api.Pages(node, 0, 2, for_write=True))
+    for pfn in pages:
+        m.vm.references[pfn] += 1  # mapped
     m.ram.bytes[pages[1] << 12] = 0x5A
     await m.call(api.Sync(node))
     assert (lower / "data").read_bytes()[4096] == 0x5A
@@ -103,6 +105,8 @@ async def test_mapped_pages_are_written_when_synced_and_at_the_end(
     await m.call(api.Sync(None))
     assert (lower / "data").read_bytes()[4096] == 0x5B
     m.ram.bytes[pages[0] << 12] = 0x5C
+    for pfn in pages:
+        m.vm.references[pfn] -= 1
     await m.release(node)
     assert (lower / "data").read_bytes()[0] == 0x5C
     assert not m.tree.frames.kept

@@ -220,14 +220,40 @@ async def test_clean_pages_can_go_and_come_again(overlay: Machine) -> None:
     node = (await m.open(b"/data", os.O_RDWR)).node
     await m.write(node, 0, b"dirty")
     pages = await m.call(api.Pages(node, 40, 2, for_write=False))
+    for pfn in pages:
+        m.vm.references[pfn] += 1  # mapped
     held = m.tree.frames.cached
     assert held == 50
-    assert await m.call(api.EvictPages(1000)) == 47
+    assert await m.call(api.EvictPages(1000)) >= 47
     assert m.tree.frames.cached == 3
     assert await m.call(api.Pages(node, 40, 2, for_write=False)) == pages
     assert await m.get(b"/data") == b"dirty" + before[5:]
+    await m.call(api.EvictPages(1000))
+    assert m.tree.frames.cached == 3
+    m.vm.references[pages[0]] -= 1  # no longer
+    await m.call(api.EvictPages(1000))
+    assert m.tree.frames.cached == 2
+    assert m.vm.references[pages[1]] == 2
+    assert await m.call(api.EvictPages(1000)) == 0  # so few are a working set
+    m.tree.frames.working_set = 0
+    await m.call(api.EvictPages(1000))  # nothing else is left: it is taken from the mapping
+    assert m.tree.frames.cached == 1
+    assert pages[1] not in m.vm.references
+    assert await m.call(api.EvictPages(1000)) == 0
+    assert await m.get(b"/data") == b"dirty" + before[5:]
     await m.release(node)
-    assert await m.call(api.EvictPages(1000)) == 49
+
+
+async def test_a_frame_with_translated_code_goes_through_vm(overlay: Machine) -> None:
+    m = overlay
+    node = (await m.open(b"/data")).node
+    (pfn,) = await m.call(api.Pages(node, 3, 1, for_write=False))
+    code_flags(m.ram)[pfn] = 1
+    m.tree.frames.evict(1000)
+    m.tree.frames.evict(1000)
+    assert m.tree.frames.dead == [pfn]
+    code_flags(m.ram)[pfn] = 0
+    await m.release(node)
 
 
 async def test_the_cache_yields_when_memory_is_short(lower: Path) -> None:

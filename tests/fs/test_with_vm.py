@@ -20,9 +20,10 @@ READ, WRITE = vm_api.ACCESS_READ, vm_api.ACCESS_WRITE
 BASE = 0x10000
 
 
-async def with_real_vm(m: Machine) -> None:
+async def with_real_vm(m: Machine) -> VmService:
     service = VmService(m.ram)
     m.bus.serve("vm", service.handlers)
+    return service
 
 
 async def fault(m: Machine, space: int, vaddr: int, access: int) -> object:
@@ -131,3 +132,34 @@ async def test_nothing_is_left_to_the_cyclic_collector(overlay: Machine) -> None
         assert after == before
     finally:
         gc.enable()
+
+
+async def test_pages_are_taken_from_mappings_and_come_again(overlay: Machine) -> None:
+    m = overlay
+    real = await with_real_vm(m)
+    before = real.core.frames.free
+    m.tree.frames.working_set = 0
+    opened = await m.open(b"/data", os.O_RDWR)
+    shared = await mapped(m, opened, shared=True, pages=50)
+    private = await mapped(m, opened, shared=False, pages=50)
+    for page in range(0, 50, 16):
+        for space in (shared, private):
+            assert await fault(m, space, BASE + page * PAGE_BYTES, READ) == vm_api.Resolved()
+    assert await fault(m, shared, BASE + 3 * PAGE_BYTES, WRITE) == vm_api.Resolved()
+    assert await fault(m, private, BASE + 5 * PAGE_BYTES, WRITE) == vm_api.Resolved()
+    own = real.core.spaces[private].tables.entry((BASE >> 12) + 5)
+    while await m.call(api.EvictPages(10)):
+        pass
+    assert m.tree.frames.cached == 1  # what was written through the shared mapping
+    tables = [real.core.spaces[space].tables for space in (shared, private)]
+    low = BASE >> 12
+    assert [t.resident(low, low + 50) for t in tables] == [1, 2]
+    assert tables[1].entry(low + 5) == own
+    assert await fault(m, private, BASE + 40 * PAGE_BYTES, READ) == vm_api.Resolved()
+    await unmap(m, shared)
+    await unmap(m, private)
+    await m.call(api.Truncate(opened.node, 0, m.cred))
+    await m.release(opened.node)
+    await m.call(api.EvictPages(100))
+    assert real.core.frames.free == before
+    m.vm.references.clear()

@@ -105,6 +105,11 @@ class EvictNames(Request[int]):
 
 @request("fs")
 class EvictPages(Request[int]):
-    """Give up to `count` clean, unmapped pages back; replies with how many went."""
+    """Give up to `count` clean pages back to vm, and frames that are not in use.
+
+    Pages that a mapping holds are taken from it only where there are no others.
+
+    Replies with how many frames went; 0 means that nothing more can be given.
+    """
 
     count: int

@@ -19,6 +19,7 @@ from services.proc.abi import (
     U64,
 )
 from services.proc.files.fsfile import FsFile
+from services.proc.space import make_room
 from services.proc.table import syscall
 from services.vm.api import (
     MAP_32BIT,
@@ -34,7 +35,9 @@ from services.vm.api import (
     PROT_WRITE,
     USER_TOP,
     Brk,
+    Frames,
     Map,
+    MapReply,
     Protect,
     Regions,
     Remap,
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 OFFSET_MAX = (1 << 63) - 1
+ENOUGH_FRAMES = 64
+"""More tables than a mapping that moves can need, unless it is hundreds of megabytes."""
 PROT_GROWS = 0x0300_0000
 """PROT_GROWSDOWN and PROT_GROWSUP."""
 MAP_TYPE, MAP_SHARED_VALIDATE = 0xF, 3
@@ -224,9 +229,21 @@ async def sys_mremap(t: Thread, vaddr: int, old: int, new: int, flags: int, targ
     old, new = round_up(old), round_up(new)
     if USER_TOP >= new > old:
         await _check_limit(t, new - old, data=False)
-    reply = await t.kernel.vm.call(Remap(t.space.number, vaddr, old, new, flags, target))
+    reply = await _remap(t, Remap(t.space.number, vaddr, old, new, flags, target))
     await t.space.release_files(reply.dropped)
     return reply.vaddr
+
+
+async def _remap(t: Thread, request: Remap) -> MapReply:
+    """ENOMEM can mean addresses or frames: only frames can be had from the page cache."""
+    vm = t.kernel.vm
+    while True:
+        try:
+            return await vm.call(request)
+        except PosixError as refusal:
+            if refusal.errno != ENOMEM or (await vm.call(Frames())).free >= ENOUGH_FRAMES:
+                raise
+            await make_room(t.kernel.fs)
 
 
 @syscall(12, "brk", bound=1 << 10)

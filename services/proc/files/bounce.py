@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK
 from services.proc.park import Interrupted
+from services.proc.space import with_room
 from services.vm.api import PAGE_BYTES, AllocFrames, FreeFrames
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Bounce:
         self._extents: list[Extent] = []
 
     async def __aenter__(self) -> Self:
-        self._pfns = await self._kernel.vm.call(AllocFrames(BOUNCE_FRAMES, zero=False))
+        kernel, request = self._kernel, AllocFrames(BOUNCE_FRAMES, zero=False)
+        self._pfns = await with_room(kernel.vm, kernel.fs, request)
         self._extents = [(pfn * PAGE_BYTES, PAGE_BYTES) for pfn in self._pfns]
         return self
 

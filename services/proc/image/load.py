@@ -26,7 +26,7 @@ from services.fs.api import (
 )
 from services.proc.abi import RLIMIT_STACK, S_IFMT, S_IFREG
 from services.proc.image import elf, stack
-from services.proc.space import AddressSpace
+from services.proc.space import AddressSpace, with_room
 from services.vm.api import (
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -160,7 +160,7 @@ async def load(
 ) -> Loaded:
     """Build a new space for `program`; on any error it is destroyed again."""
     try:
-        reply = await kernel.vm.call(CreateSpace())
+        reply = await with_room(kernel.vm, kernel.fs, CreateSpace())
     except BaseException:
         await kernel.fs.call(DenyWrite(program.node, False))
         raise

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from services.drivers.cpu import api as cpu
-from services.proc.abi import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP
+from services.proc.abi import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP
 from services.proc.signals import send
 from services.proc.signals.core import SigInfo
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from services.proc.task import Thread
 
 FPE_INTDIV, FPE_FLTINV, ILL_ILLOPN, TRAP_BRKPT, TRAP_TRACE, BUS_ADRALN = 1, 7, 2, 1, 2, 1
+BUS_ADRERR = 2
 
 _BY_VECTOR: dict[int, tuple[int, int, bool]] = {
     cpu.DIVIDE: (SIGFPE, FPE_INTDIV, True),
@@ -40,13 +41,3 @@ def exception(thread: Thread, vector: int) -> None:
     signal, code, at_instruction = _BY_VECTOR.get(vector, (SIGSEGV, SI_KERNEL, False))
     address = thread.kernel.core.read_rip() if at_instruction else 0
     send.force(thread, SigInfo(signal, code, 0, struct.pack("<Q", address)))
-
-
-def out_of_memory(thread: Thread, vaddr: int) -> None:
-    """No frame for a page that the program touched: it is killed, and the log says why."""
-    process = thread.process
-    thread.kernel.log(
-        f"hardtack: out of RAM: pid {process.pid} ({process.comm.decode(errors='replace')}) "
-        f"touched {vaddr:#x} and was killed (more with --ram)"
-    )
-    send.force(thread, SigInfo(SIGKILL, SI_KERNEL))

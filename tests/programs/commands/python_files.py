@@ -184,8 +184,32 @@ for name in sorted(os.listdir("d")): os.unlink(f"d/{name}")
 do("unlinked", lambda: 0); do("rmdir", lambda: os.rmdir("d"))
 """
 
+TEXT_REWRITTEN = r"""
+import os, subprocess
+def word(value, size): return value.to_bytes(size, "little")
+def program(status):
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + word(2, 2) + word(62, 2) + word(1, 4) + word(0x400078, 8) + word(64, 8)
+    header += bytes(12) + word(64, 2) + word(56, 2) + word(1, 2) + bytes(6)
+    header += word(1, 4) + word(5, 4) + bytes(8) + 2 * word(0x400000, 8) + 3 * word(4096, 8)
+    return (header + b"\xb8\x3c\0\0\0\xbf" + word(status, 4) + b"\x0f\x05").ljust(4096, b"\0")
+open("p", "wb").write(program(0)); os.chmod("p", 0o755)
+def run(): return subprocess.run(["./p"]).returncode
+said = [run()]
+for n in range(1, 60):
+    if n % 3 == 0:
+        with open("p", "r+b") as f: f.seek(0x78 + 6); f.write(word(n, 4))
+    elif n % 3 == 1:
+        with open("p", "wb") as f: f.write(program(n))
+    else:
+        with open("new", "wb") as f: f.write(program(n))
+        os.chmod("new", 0o755); os.rename("new", "p")
+    said.append(run())
+print(said)
+"""
+
 COMMANDS = (
     python("set-id", SET_ID),
     python("text-busy", TEXT_BUSY),
+    python("text-rewritten", TEXT_REWRITTEN),
     python("inotify", INOTIFY),
 )
