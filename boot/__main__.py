@@ -1,6 +1,6 @@
 """`python -m boot` is `hardtack`."""
 
-from boot.cli import main
+from boot.entry import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -43,8 +43,8 @@ class Programs(Protocol):
     ) -> int:
         """Run the first program to its end; its wait(2) status. PosixError: it cannot be run."""
 
-    def signal_program(self, number: int) -> None:
-        """Send a host's signal to the guest's foreground program."""
+    def signal_program(self, number: int) -> bool:
+        """Send a host's signal to the guest's foreground program; False: there is none yet."""
 
     def kill_all(self) -> None:
         """SIGKILL to every process; `run_init` returns soon after."""

@@ -7,6 +7,7 @@ The user never sees a traceback: whatever goes wrong becomes one line, "hardtack
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,7 @@ def _bench(words: Sequence[str]) -> int:
     except ImportError as error:
         _say("error", f"the benchmarks are not installed: {error} (run from a source checkout)")
         return USAGE_STATUS
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it has children to end
     application: Callable[..., object] = app
     application(list(words), prog_name="hardtack bench")  # leaves by SystemExit
     return 0

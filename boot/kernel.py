@@ -2,12 +2,7 @@
 
 `run_kernel` makes the bus and the admission point, starts every service of the topology in order
 under the supervisor, runs the first program, and stops everything again, whatever happened. The
-host's signals are relayed meanwhile:
-
-- SIGINT (Ctrl-C without a terminal; with one it is a byte that the guest's line discipline
-  turns into a signal): to the guest's foreground program; a second one within 2 s kills all.
-- SIGTERM, SIGHUP, SIGQUIT: the guest's program gets the same signal and `GRACE_S` to obey; then
-  everything is killed. A second one does not wait.
+host's signals are taken care of around all that (`relay.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +11,14 @@ import contextlib
 import functools
 import gc
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
 from boot.assembly import BUILDERS, Machine
-from boot.supervisor import supervise
+from boot.relay import Relay
+from boot.supervisor import innermost, supervise
 from boot.topology import EMBEDDED
 from bus.admission import Admission
 from bus.core import Bus
@@ -31,50 +26,18 @@ from bus.core import Bus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from boot.assembly import Programs
     from boot.config import Config
     from boot.supervisor import Epitaph, Service
     from boot.topology import Topology
     from bus.pauses import PauseWatch
 
 EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE = 127, 126, 70
-INTERRUPT_WINDOW_S = 2.0
-GRACE_S = 8.0
-"""Less than the 10 s that `docker stop` grants."""
 
 
 def exit_status(wait_status: int) -> int:
     """What a shell would report for a wait(2) status: the code, or 128 + the signal's number."""
     code = os.waitstatus_to_exitcode(wait_status)
     return 128 - code if code < 0 else code
-
-
-async def _relay_signals(
-    programs: Programs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Pass the host's signals on to the guest; see the module's docstring."""
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    interrupted_at = ending_at = -float("inf")
-    with trio.open_signal_receiver(*watched) as signals:
-        task_status.started()
-        async with trio.open_nursery() as nursery:
-            async for number in signals:
-                now = trio.current_time()
-                if number == signal.SIGINT:
-                    again = now - interrupted_at <= INTERRUPT_WINDOW_S
-                    interrupted_at = now
-                else:
-                    again, ending_at = ending_at >= 0, now
-                    nursery.start_soon(_kill_later, programs)
-                if again:
-                    programs.kill_all()
-                else:
-                    programs.signal_program(number)
-
-
-async def _kill_later(programs: Programs) -> None:
-    await trio.sleep(GRACE_S)
-    programs.kill_all()
 
 
 def _stuck(names: list[str]) -> NoReturn:
@@ -118,14 +81,15 @@ async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
     await nursery.start(MetricsPage(metrics).run, address)
 
 
-async def _run_program(machine: Machine) -> int:
+async def _run_program(machine: Machine, relay: Relay) -> int:
     """Everything that goes on while the program runs; its exit status."""
     began = trio.current_time()
     with _collector(machine.pauses):
         async with trio.open_nursery() as nursery:
-            await nursery.start(_relay_signals, machine.programs)
             await _serve_metrics(machine, nursery)
+            relay.begin(machine.programs)
             status = await run_init(machine)
+            relay.end()
             nursery.cancel_scope.cancel()
     if machine.config.stats:
         from boot.stats import summary
@@ -165,18 +129,40 @@ async def run_kernel(
     """
     topology.check()
     machine = Machine(config, Bus(topology.ranks, topology.peers), Admission(config.heap_bytes))
+    relay, status = Relay(), EXIT_SOFTWARE
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(relay.run)
+            with relay.booting:
+                status = await _boot(machine, topology, builders, relay, on_epitaph)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise innermost(group) from None
+    if relay.booting.cancelled_caught and relay.ended_by is not None:
+        return 128 + relay.ended_by
+    if machine.summary:
+        print(machine.summary, file=sys.stderr, flush=True)
+    return status
+
+
+async def _boot(
+    machine: Machine,
+    topology: Topology,
+    builders: Mapping[str, Callable[[Machine], Service]],
+    relay: Relay,
+    on_epitaph: Callable[[Epitaph], None] | None,
+) -> int:
+    """Start every service, run the program, stop them; the exit status."""
     supervisor = None
     try:
         async with supervise(machine.bus, topology, _stuck) as supervisor:
             for spec in topology.starting_order():
                 build = functools.partial(builders[spec.name], machine)
                 machine.services[spec.name] = await supervisor.start(spec.name, build)
-            status = await _run_program(machine)
+                await trio.lowlevel.checkpoint()  # somebody may have thought better of it
+            return await _run_program(machine, relay)
     finally:
         machine.services.clear()  # no cycle keeps physical memory alive
         if supervisor is not None and on_epitaph is not None:
             for epitaph in supervisor.epitaphs:
                 on_epitaph(epitaph)
-    if machine.summary:
-        print(machine.summary, file=sys.stderr, flush=True)
-    return status

@@ -89,13 +89,13 @@ class Supervisor:
         """Build a service, start its tasks, and publish its handlers."""
         child = _Child(self._topology[name], build())
         self._children.append(child)
+        child.ended.set()
         prepare = getattr(child.service, "start", None)
         if prepare is not None:
             await prepare()
         run = getattr(child.service, "run", None)
-        if run is None:
-            child.ended.set()
-        else:
+        if run is not None:
+            child.ended = trio.Event()
             await self._nursery.start(self._run, child, run)
             child.scope.shield = True  # from here on only `_stop` ends it, in its turn
             if self.failed is not None:
@@ -166,7 +166,7 @@ class Supervisor:
         return stuck
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """The exception that nurseries wrapped; the group where there were several."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
@@ -196,6 +196,6 @@ async def supervise(
                 if stuck:
                     on_stuck(stuck)
     except BaseExceptionGroup as group:
-        raise _innermost(group) from None
+        raise innermost(group) from None
     if supervisor is not None and supervisor.failed is not None:
         raise ServiceFailed(supervisor.failed)

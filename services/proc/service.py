@@ -322,12 +322,17 @@ class ProcService:
         lifecycle.exit_group(self.kernel.main, status)
         self.kill_all()
 
-    def signal_program(self, number: int) -> None:
-        """Send a host's signal to the guest's first program and its group, as a terminal would."""
+    def signal_program(self, number: int) -> bool:
+        """Send a host's signal to the guest's first program and its group, as a terminal would.
+
+        False: there is none yet.
+        """
         main = self.kernel.main
-        if main is not None:
-            for process in self.kernel.group(main.pgid):
-                send.to_process(process, send.kernel_info(number))
+        if main is None:
+            return False
+        for process in self.kernel.group(main.pgid):
+            send.to_process(process, send.kernel_info(number))
+        return True
 
     def kill_all(self) -> None:
         """SIGKILL to every process."""

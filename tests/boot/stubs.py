@@ -54,8 +54,9 @@ class StubProc:
         self.started = (argv, env, cwd, uid, gid)
         return await self.program(self)
 
-    def signal_program(self, number: int) -> None:
+    def signal_program(self, number: int) -> bool:
         self.signals_in.send_nowait(number)
+        return True
 
     def kill_all(self) -> None:
         self.killed.set()

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from boot.config import MIB, Config
-from boot.kernel import GRACE_S, run_kernel
+from boot.kernel import run_kernel
+from boot.relay import GRACE_S
 from boot.supervisor import Epitaph, ServiceFailed
 from boot.topology import EMBEDDED
 from bus.errors import PosixError, ServiceUnavailable
