@@ -38,13 +38,20 @@ def _say_epitaph(epitaph: Epitaph) -> None:
         print(crash.traceback, file=sys.stderr, end="")
 
 
-def _open_closed_streams() -> None:
-    """A stream that we were started without must not become the number of something else."""
+def _hold_closed_streams() -> None:
+    """A stream that we were started without must not become the number of something else.
+
+    O_PATH holds the number, and can neither be read nor written: it is how the console driver
+    knows that the guest has no such stream either.
+    """
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_PATH)
+    # Python has None for them, and print(file=None) means standard output.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (until the end)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _run(words: Sequence[str], parser: argparse.ArgumentParser) -> int:
@@ -122,7 +129,7 @@ def _dispatch(words: Sequence[str]) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    _open_closed_streams()
+    _hold_closed_streams()
     from boot.config import ConfigError
 
     try:

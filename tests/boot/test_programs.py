@@ -174,3 +174,20 @@ def read_until(fd: int, wanted: bytes) -> bytes:
         select.select([fd], [], [])
         shown += os.read(fd, 1000)
     return shown
+
+
+WHICH = "for n in 0 1 2; do test -e /proc/self/fd/$n && echo open || echo closed; done"
+
+
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", "<&- 2>&-", "<&- >&-", ">&- 2>&-"])
+def test_a_stream_that_the_caller_closed_is_closed(closing: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    guest = f"exec 9> {out}; {WHICH.replace('echo', 'echo >&9')}; exec 9>&-; cat < /dev/null"
+    seen = []
+    for prefix in ("", f"{sys.executable} -m boot run --bind {tmp_path}:{tmp_path}:rw -- "):
+        line = f"{prefix}/bin/sh -c '{guest}' {closing}; echo status $? >> {out}"
+        subprocess.run(["/bin/sh", "-c", line], cwd=ROOT, timeout=60, check=True)
+        seen.append(out.read_text())
+        out.unlink()
+    assert seen[0].count("closed") == closing.count("-")
+    assert seen[1] == seen[0]

@@ -16,7 +16,10 @@ from bus.message import Request, request
 
 @attrs.frozen
 class StreamInfo:
-    """What the host says of a stream: fstat's mode, whether it is a terminal, its size."""
+    """What the host says of a stream: fstat's mode, whether it is a terminal, its size.
+
+    Mode 0: there is no such stream (it was closed when we were started).
+    """
 
     mode: int
     terminal: bool

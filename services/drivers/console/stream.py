@@ -52,8 +52,19 @@ def _pollable(fd: int) -> bool:
     return True
 
 
+def _is_closed(fd: int) -> bool:
+    """Whether we were started without it: no description, or one that only holds the number."""
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH)
+    except OSError:
+        return True
+
+
 class HostStream:
-    """A standard stream of the host; close it when done. `fd` is private to this object."""
+    """A standard stream of the host; close it when done. `fd` is private to this object.
+
+    `mode` is 0 for a stream that we were started without.
+    """
 
     def __init__(self, fd: int) -> None:
         self._receive: Callable[[int, int], bytes] = os.read
@@ -61,13 +72,12 @@ class HostStream:
         self._socket: socket.socket | None = None
         self._most = MAX_WRITE_BYTES
         self._ask_first = False
-        try:
-            self.mode = os.fstat(fd).st_mode
-        except OSError:  # started with the stream closed: as good as the null device
+        if _is_closed(fd):
             self.fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            self.mode = os.fstat(self.fd).st_mode
+            self.mode = 0
             self.terminal = self.pollable = False
         else:
+            self.mode = os.fstat(fd).st_mode
             self.terminal = os.isatty(fd)
             self.pollable = _pollable(fd)
             self._take_private(fd)

@@ -155,7 +155,8 @@ class Console(Terminal):
 async def attach_console(kernel: Kernel, process: Process) -> dict[int, OpenFile]:
     """The first program's descriptors 0, 1 and 2, and its controlling terminal if there is one.
 
-    Each is the console where the host's stream is a terminal, and else a `StreamFile`.
+    Each is the console where the host's stream is a terminal, and else a `StreamFile`; one that
+    the host has closed stays closed.
     """
     streams = [await kernel.console.call(DescribeStream(stream)) for stream in range(3)]
     terminals = [stream for stream, info in enumerate(streams) if info.terminal]
@@ -166,7 +167,7 @@ async def attach_console(kernel: Kernel, process: Process) -> dict[int, OpenFile
         size = next(info for info in streams if info.terminal)
         shared.terminal.resize_to(size.rows, size.columns)
     for stream in range(3):
-        if stream not in files:
+        if stream not in files and streams[stream].mode:
             file = StreamFile(kernel.console, stream, O_WRONLY if stream else O_RDONLY)
             await file.describe()
             files[stream] = file

@@ -234,16 +234,18 @@ async def test_sockets_wait_as_pipes_do() -> None:
     assert told.value.errno == errno.EPIPE
 
 
-async def test_a_stream_we_were_started_without_is_the_null_device() -> None:
+async def test_a_stream_we_were_started_without_is_none() -> None:
     gone, other = os.pipe()
     os.close(gone)
-    service = ConsoleService((gone,))
+    placeholder = os.open(os.devnull, os.O_PATH)
+    service = ConsoleService((gone, placeholder, other))
     try:
-        assert await service.read(ReadStream(0, 5)) == b""
-        assert await service.write(WriteStream(0, b"lost")) == 4
+        modes = [(await service.describe(DescribeStream(n))).mode for n in range(3)]
+        assert (modes[:2], stat.S_ISFIFO(modes[2])) == ([0, 0], True)
     finally:
         service.close()
         os.close(other)
+        os.close(placeholder)
 
 
 async def test_nonsense_is_the_senders_fault() -> None:
