@@ -252,6 +252,7 @@ class Thread:
         "suspended",
         "system_share",
         "tid",
+        "trap",
         "usage",
         "wait_channel",
         "work",
@@ -288,6 +289,8 @@ class Thread:
         """How an interrupted call is to go on (`signals.core`)."""
         self.restart_deadline: int | None = None
         self.wait_channel = ""
+        self.trap = (0, 0, 0)
+        """Of the last exception that became a signal: vector, error code, fault address (CR2)."""
         self.usage = Usage()
         self.resumed_ns = 0
         """When its task last got the host's processor outside of the core (perf_counter)."""

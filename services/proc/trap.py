@@ -239,7 +239,7 @@ class Gate:
             access = ACCESS_FETCH
         else:
             access = ACCESS_WRITE if error & ERROR_WRITE else ACCESS_READ
-        serving = self._serve_fault(thread, vaddr, access)
+        serving = self._serve_fault(thread, vaddr, access, error)
         try:
             yielded = serving.send(None)
         except StopIteration:
@@ -255,7 +255,7 @@ class Gate:
         self.core.stop()
 
     @staticmethod
-    async def _serve_fault(thread: Thread, vaddr: int, access: int) -> None:
+    async def _serve_fault(thread: Thread, vaddr: int, access: int, error: int) -> None:
         try:
             violation = await thread.space.fault(vaddr, access)
         except PosixError as refusal:
@@ -265,14 +265,14 @@ class Gate:
                 faults.memory(thread, vaddr, SIGBUS, BUS_ADRERR)
             return
         if violation is not None:
-            faults.memory(thread, vaddr, violation.signal, violation.code)
+            faults.memory(thread, vaddr, error, violation.signal, violation.code)
         elif not thread.usage.minor_faults % LOOK_AFTER_FAULTS:
             await look_at_size(thread.process)
 
-    def _on_exception(self, vector: int) -> None:
+    def _on_exception(self, vector: int, error: int) -> None:
         thread = self.kernel.current
         assert thread is not None
-        faults.exception(thread, vector)
+        faults.exception(thread, vector, error)
         self.core.stop()
 
     # The thread's loop ----------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 GAPS = {
-    "int-page-fault": "the emulator delivers INT 14 as vector 14, not as a protection fault",
     "bad-pointers": "no sched_rr_get_interval; futex and /dev/null read what Linux does not",
 }
 

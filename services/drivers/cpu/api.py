@@ -7,7 +7,8 @@ emulator waits, so that a system call that does not block costs no exit from it:
 - `on_syscall()`: SYSCALL was executed; the arguments are in `regs`, the result goes to
   `regs[RAX]`.
 - `on_fault(vaddr, error)`: a page fault; returning makes the instruction be tried again.
-- `on_exception(vector)`: any other exception or interrupt.
+- `on_exception(vector, error)`: any other exception, with its error code (0 where it has none);
+  an INT n that a program may not use is a PROTECTION, with the instruction pointer before it.
 
 Inside a trap the kernel may read and write `regs`, and call `stop()` to have `run` return; the
 instruction pointer is only to be set between runs. A context is an opaque block of bytes that
@@ -56,7 +57,7 @@ class Core(Protocol):
 
     on_syscall: Callable[[], None]
     on_fault: Callable[[int, int], None]
-    on_exception: Callable[[int], None]
+    on_exception: Callable[[int, int], None]
 
     def new_context(self, root_paddr: int) -> Context:
         """A context in user mode with all registers zero."""

@@ -17,7 +17,15 @@ import unicorn
 from unicorn import x86_const as x86
 
 from services.drivers.cpu import fxsave, startup
-from services.drivers.cpu.api import PAGE_FAULT, PROTECTION, RIP, Context
+from services.drivers.cpu.api import (
+    BREAKPOINT,
+    INVALID_OPCODE,
+    OVERFLOW,
+    PAGE_FAULT,
+    PROTECTION,
+    RIP,
+    Context,
+)
 from services.drivers.cpu.emulator import (
     CoreFailure,
     Emulator,
@@ -34,6 +42,11 @@ from services.drivers.ram.api import DOORBELL_CODE
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Ram
+
+
+INT_BYTES = 2
+ERROR_IDT = 2
+"""The error code names a gate (Intel SDM vol. 3, 6.13)."""
 
 
 def _unhandled(*_: Any) -> None:
@@ -72,10 +85,11 @@ class UnicornCore:
         self._install_traps()
         self.read_ticks = Ticks().read
 
-    def _install_traps(self) -> None:
+    def _install_traps(self) -> None:  # noqa: C901 (five hooks over the same few fields)
         state_q, state_i = self._state_q, self._state_i
         layout = self.layout
         cr2, error, exception = layout.cr2 >> 3, layout.error_code >> 2, layout.exception >> 2
+        software, after = error + 1, (layout.error_code + 8) >> 3
 
         def trap_syscall(_uc: Any, _data: Any) -> None:
             try:
@@ -87,26 +101,36 @@ class UnicornCore:
         def trap_interrupt(_uc: Any, vector: int, _data: Any) -> None:
             state_i[exception] = -1
             try:
-                if vector == PAGE_FAULT:
+                if state_i[software]:
+                    state_i[software] = 0  # or a later preemption would go on from `after`
+                    self._interrupt(vector, state_q[after])
+                elif vector == PAGE_FAULT:
                     self.on_fault(state_q[cr2], state_i[error])
                 elif vector == PREEMPT_VECTOR:
                     self.stop()
                 else:
-                    self.on_exception(vector)
+                    self.on_exception(vector, state_i[error])
             except BaseException as caught:
                 self._failure = caught
                 self.stop()
 
         def trap_invalid(_uc: Any, _data: Any) -> bool:
             try:
-                self.on_exception(6)
+                if state_i[software]:  # INT 6, which no program may use
+                    state_i[software] = 0
+                    self.on_exception(PROTECTION, INVALID_OPCODE << 3 | ERROR_IDT)
+                else:
+                    self.on_exception(INVALID_OPCODE, 0)
             except BaseException as caught:
                 self._failure = caught
             self.stop()
             return False
 
         def trap_port(*_: Any) -> int:
-            trap_interrupt(None, PROTECTION, None)  # programs have no right to ports
+            try:
+                self.on_exception(PROTECTION, 0)  # programs have no right to ports
+            except BaseException as caught:
+                self._failure = caught
             self.stop()
             return 0
 
@@ -116,6 +140,21 @@ class UnicornCore:
         add_hook(unicorn.UC_HOOK_INSN, SyscallHook(trap_syscall), x86.UC_X86_INS_SYSCALL)
         add_hook(unicorn.UC_HOOK_INTR, InterruptHook(trap_interrupt))
         add_hook(unicorn.UC_HOOK_INSN_INVALID, InvalidHook(trap_invalid))
+
+    def _interrupt(self, vector: int, after: int) -> None:
+        """INT n: programs may use the gates of a breakpoint and of an overflow, no others.
+
+        The instruction pointer stands behind the instruction already. Where a preemption was
+        asked for at the very moment, its vector has taken the place of the program's: that was
+        most likely a breakpoint.
+        """
+        if vector == PREEMPT_VECTOR:
+            vector = BREAKPOINT
+        if vector in (BREAKPOINT, OVERFLOW):
+            self.on_exception(vector, 0)
+        else:
+            self._state_q[self._rip] = after - INT_BYTES
+            self.on_exception(PROTECTION, vector << 3 | ERROR_IDT)
 
     # Contexts -------------------------------------------------------------------------------
 

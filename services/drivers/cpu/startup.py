@@ -34,6 +34,7 @@ COUNTER_VADDR = 0x10_8000
 SYSRET_VADDR = 0x20_0000
 # Where the programs lie in the probe's page.
 AT_SYSCALL, AT_LOAD, AT_STORE, AT_JUMP, AT_BREAKPOINT, AT_COUNT, AT_TRAPS = 0, 2, 4, 6, 12, 16, 32
+AT_INTERRUPT = 36
 _CODE = {
     AT_SYSCALL: "0f05",
     AT_LOAD: "8a07",  # mov al,[rdi]
@@ -42,12 +43,13 @@ _CODE = {
     AT_BREAKPOINT: "cc",
     AT_COUNT: "48ffc1 48ff07 48ff4708 ebf4",  # inc rcx; inc qword [rdi]; inc qword [rdi+8]; again
     AT_TRAPS: "0f05 ebfc",  # syscall; again
+    AT_INTERRUPT: "cd31",  # int 0x31
 }
 PREEMPTIONS, PROOF_SLICE_S, PROOF_LIMIT_S = 8, 0.0005, 5.0
 """The self-check: how often, after how long, and when it has failed."""
 TRAPS_TIMED = 256
-PREEMPT_VECTOR = 0xF0
-"""What a preemption looks like to the interrupt hook; no exception of a processor has it."""
+PREEMPT_VECTOR = 0x1F0
+"""What a preemption looks like to the interrupt hook; no exception and no INT n has it."""
 
 
 @attrs.frozen
@@ -120,6 +122,7 @@ class _Startup:
         layout = probe.Layout(
             address, rip, fs, gs, cr2, xmm, xmm1 - xmm, error, exception, len(state)
         )
+        self._prove_software(error)
         self._prove_preemption(controls)
         trap_ns = self._time_traps()
         emulator.integers[exception >> 2] = -1
@@ -311,6 +314,30 @@ class _Startup:
         if len(pending) != 1:
             raise probe.LayoutUnknown(f"the pending exception is in {len(pending)} places")
         return errors.pop(), exception, pending.pop() - probe.BELOW_BYTES
+
+    def _prove_software(self, error: int) -> None:
+        """What stands behind the error code: whether it was an INT n, and where that ends.
+
+        The emulator never takes the mark back, and moves the instruction pointer to that end
+        before it calls a hook while the mark is set: a later preemption would land there.
+        """
+        emulator = self.emulator
+        seen: list[tuple[int, int]] = []
+
+        def trap(_uc: Any, _vector: int, _data: Any) -> None:
+            seen.append((emulator.integers[error + 4 >> 2], emulator.words[error + 8 >> 3]))
+            emulator.stop()
+
+        handle = emulator.add_hook(unicorn.UC_HOOK_INTR, InterruptHook(trap))
+        self._reset()
+        emulator.emulate(PROBE_VADDR + AT_INTERRUPT)
+        self._reset()
+        emulator.regs[RDI] = 0x5000
+        emulator.emulate(PROBE_VADDR + AT_LOAD)
+        emulator.drop_hook(handle)
+        self._reset()
+        if len(seen) != 2 or seen[0] != (1, PROBE_VADDR + AT_INTERRUPT + 2) or seen[1][0] != 0:
+            raise probe.LayoutUnknown(f"INT n is not marked as such: {seen}")
 
     def _prove_exception(self, candidates: set[int], provoke: Any, seen: Any) -> int:
         """The right field, set to -1, is what makes a second fault arrive as a page fault."""

@@ -169,7 +169,7 @@ async def _enter_handler(thread: Thread, info: SigInfo, action: Action) -> bool:
     ucontext = _UCONTEXT.pack(
         UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0, base, shown & 3, 0, size,
         *registers, core.peek(context, cpu.RIP), flags, USER_CS, 0, 0, USER_SS,
-        0, 0, mask, _fault_address(info), fpu_at, mask,
+        thread.trap[1], thread.trap[0], mask, thread.trap[2], fpu_at, mask,
     )  # fmt: skip
     image = struct.pack("<Q", action.restorer) + ucontext + pack_info(info)
     try:
@@ -196,12 +196,6 @@ async def _enter_handler(thread: Thread, info: SigInfo, action: Action) -> bool:
         core.poke(context, register, value)
     core.write_flags(flags & ~0x0001_0500)  # TF, DF, RF off
     return True
-
-
-def _fault_address(info: SigInfo) -> int:
-    if info.signal in (7, 11) and len(info.fields) == 8:
-        return int.from_bytes(info.fields, "little")
-    return 0
 
 
 async def sigreturn(thread: Thread) -> None:

@@ -28,16 +28,20 @@ _BY_VECTOR: dict[int, tuple[int, int, bool]] = {
 """Vector: signal, si_code, whether si_addr is the instruction. All others are SIGSEGV."""
 
 
-def memory(thread: Thread, vaddr: int, signal: int, code: int) -> None:
-    """A bad access: SIGSEGV or SIGBUS at `vaddr`."""
+def memory(thread: Thread, vaddr: int, error: int, signal: int, code: int) -> None:
+    """A bad access: SIGSEGV or SIGBUS at `vaddr`; `error` is the page fault's code."""
     assert signal in (SIGSEGV, SIGBUS)
     if vaddr >> 47 and (vaddr >> 47) != 0x1FFFF:  # non-canonical: #GP, which tells no address
+        thread.trap = (cpu.PROTECTION, 0, thread.trap[2])
         vaddr, code = 0, SI_KERNEL
+    else:
+        thread.trap = (cpu.PAGE_FAULT, error, vaddr)
     send.force(thread, SigInfo(signal, code, 0, struct.pack("<Q", vaddr)))
 
 
-def exception(thread: Thread, vector: int) -> None:
+def exception(thread: Thread, vector: int, error: int) -> None:
     """An exception other than a page fault."""
+    thread.trap = (vector, error, thread.trap[2])
     signal, code, at_instruction = _BY_VECTOR.get(vector, (SIGSEGV, SI_KERNEL, False))
     address = thread.kernel.core.read_rip() if at_instruction else 0
     send.force(thread, SigInfo(signal, code, 0, struct.pack("<Q", address)))

@@ -116,7 +116,7 @@ def test_execution_of_data_is_refused(machine: Machine) -> None:
 def test_exceptions_arrive(machine: Machine, code: str, vector: int) -> None:
     seen: list[int] = []
 
-    def exception(number: int) -> None:
+    def exception(number: int, error: int) -> None:
         seen.append(number)
         machine.core.stop()
 
