@@ -160,7 +160,7 @@ def test_switching_modes_reinterprets(first: list[bytes], then: list[bytes], up:
             discipline.configure(mode)
             os.write(master, b"".join(keys))
             drain(master)
-            select.select([slave], [], [], 0.005)
+            select.select([slave], [], [], 0.03)
             discipline.receive(b"".join(keys))
         for _ in range(3):
             try:
