@@ -262,7 +262,7 @@ class Gate:
             if refusal.errno == ENOMEM:
                 await oom.relieve(thread, vaddr)
             else:  # the page's store failed
-                faults.memory(thread, vaddr, SIGBUS, BUS_ADRERR)
+                faults.memory(thread, vaddr, error, SIGBUS, BUS_ADRERR)
             return
         if violation is not None:
             faults.memory(thread, vaddr, error, violation.signal, violation.code)
