@@ -124,6 +124,7 @@ def _take_sacks(c: Connection, segment: Segment, ack: int) -> tuple[int, bool]:
             continue
         if index == 0 and (end <= ack or _inside_second(segment, start, end, una)):
             repeated = True
+            c.repeated_count += 1
             c.tcp.counters["TCPDSACKRecv"] += 1
         elif start > una:  # no receiver would tell of what touches the acknowledgement
             fresh += board.add(start, end)

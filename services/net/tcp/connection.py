@@ -57,6 +57,7 @@ class Connection:
         "alarm_ns",
         "backoff",
         "board",
+        "bytes_retransmitted",
         "changed",
         "control",
         "copied_mark",
@@ -100,6 +101,7 @@ class Connection:
         "oob_inline",
         "opened_ns",
         "orphan",
+        "out_of_order_count",
         "owner",
         "path",
         "peer_mss",
@@ -122,10 +124,13 @@ class Connection:
         "remote",
         "remote_address",
         "remote_port",
+        "repeated_count",
         "retransmit_at",
         "rtt",
         "sack_on",
         "scale_on",
+        "segments_in",
+        "segments_out",
         "send",
         "send_fixed",
         "send_limit",
@@ -256,7 +261,12 @@ class Connection:
         self.recovery_point = iss
         self.duplicates = 0
         self.undo: tuple[int, int, int] | None = None
-        self.lifetime_retransmits = 0
+        self.lifetime_retransmits = 0  # the next ones are for TCP_INFO, too
+        self.bytes_retransmitted = 0
+        self.repeated_count = 0  # D-SACKs
+        self.out_of_order_count = 0
+        self.segments_in = 0
+        self.segments_out = 0
         self.backoff = 0
         self.probing = False  # `retransmit_at` is that of a tail loss probe
         self.tail_to = 0  # end of what a probe sent, until acknowledged
@@ -432,6 +442,11 @@ class Connection:
     def at_mark(self) -> bool:
         """SIOCATMARK: the next byte to read is the one after which urgent data began."""
         return urgent.at_mark(self)
+
+    @property
+    def urgent_pending(self) -> bool:
+        """An urgent byte was announced and has not arrived: MSG_OOB is EAGAIN, not EINVAL."""
+        return self.urgent_seq >= 0 and self.urgent_byte == urgent.ABSENT
 
     @property
     def urgent_ready(self) -> bool:

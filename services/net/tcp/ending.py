@@ -132,7 +132,7 @@ def abort(c: Connection) -> None:
         return
     if c.fused is not None:
         fuse.part(c)
-    if state is not SYN_SENT and (state not in (LAST_ACK, CLOSING) or c.send.end > c.send.base):
+    if state is not SYN_SENT and (state not in (LAST_ACK, CLOSING) or c.send.end > c.snd_nxt):
         send.reset(c)
     finish(c, 0 if c.orphan else errno.ECONNABORTED)
     c.changed = False

@@ -149,7 +149,9 @@ class Listener:
         tcp = self.tcp
         now = tcp.now_ns
         key = (packet.dst, segment.target_port, packet.src, segment.source_port)
-        path = tcp.path(packet.src, packet.dst)
+        path = tcp.path_back(packet)
+        if path is None:
+            return
         announced = min(path_mss(path.mtu, packet.src), 65535)
         default = 536 if len(packet.src) == 4 else 1220
         number = tcp.secrets.cookie(key, segment.seq, min(segment.mss or default, announced), now)

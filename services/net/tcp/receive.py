@@ -32,6 +32,7 @@ _PAWS_VALID_NS = 24 * 86400 * SECOND
 
 def arrives(c: Connection, segment: Segment) -> None:  # noqa: C901 (the fast path, in one piece)
     """A segment for a connection that is in the table."""
+    c.segments_in += 1
     state = c.state
     if state is SYN_SENT:
         handshake.in_syn_sent(c, segment)
@@ -196,6 +197,7 @@ def _out_of_order(
         c.rcv_nxt = runs.take(rcv_nxt, c.receive)
         c.changed = True
     else:
+        c.out_of_order_count += 1
         c.tcp.counters["TCPOFOQueue"] += 1
 
 

@@ -18,7 +18,6 @@ nothing is amiss. Ranges are bounded (a hostile peer may acknowledge every other
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 
 MAX_RANGES = 1024
 DUP_THRESH = 3
@@ -44,8 +43,8 @@ class Scoreboard:
     def __init__(self, seq: int) -> None:
         self.ranges: list[list[int]] = []
         self._starts: list[int] = []
-        self._again: deque[tuple[int, int, int]] = deque()  # start, end, what was sent by then
-        self._redo: deque[tuple[int, int]] = deque()
+        self._again: list[tuple[int, int, int]] = []  # start, end, what was sent by then
+        self._redo: list[tuple[int, int]] = []
         self.sacked_bytes = 0
         self.duplicate_bytes = 0
         self.lost_to = seq
@@ -126,13 +125,14 @@ class Scoreboard:
                 break
         again = self._again
         highest = self.highest
-        while again:
-            start, end, sent_by_then = again[0]
+        done = 0
+        for start, end, sent_by_then in again:
             if end > una and not self.is_held(max(start, una), end):
                 if highest < sent_by_then + self.dup_thresh * mss:
                     break
                 self._redo.append((start, end))
-            again.popleft()
+            done += 1
+        del again[:done]
 
     def pipe(self, una: int, nxt: int) -> int:
         """Bytes thought to be in the network: section 4's SetPipe."""
@@ -160,7 +160,7 @@ class Scoreboard:
             start = max(start, una)
             if start < end and not self.is_held(start, end):
                 return start, min(end, start + mss)
-            redo.popleft()
+            del redo[0]
         return self._hole(self.lost_to, mss)
 
     def next_suspect(self, mss: int) -> tuple[int, int] | None:
@@ -186,9 +186,11 @@ class Scoreboard:
         if end > self.sent_again_to:
             self.sent_again_to = end
         elif self._redo:
-            _, until = self._redo.popleft()
+            _, until = self._redo[0]
             if until > end:
-                self._redo.appendleft((end, until))
+                self._redo[0] = (end, until)
+            else:
+                del self._redo[0]
         self._again.append((start, end, nxt))
 
     # ------------------------------------------------------------------ episodes

@@ -108,6 +108,7 @@ def transmit(c: Connection, seq: int, payload: bytes | memoryview, flags: int) -
     c.ack_at = NEVER
     if c.quick:
         c.quick -= 1
+    c.segments_out += 1
     tcp.counters["OutSegs"] += 1
     tcp.output(
         Packet(
@@ -312,8 +313,8 @@ def _send_new(c: Connection, in_pipe: int, more: bool) -> None:
         c.fin_sent = True
         c.snd_nxt = nxt + 1
         transmit(c, nxt, b"", FIN)
-    if now - c.received_ns < DELAYED_ACK:
-        c.pingpong = True
+    if c.sent_ns == now and now - c.received_ns < DELAYED_ACK:
+        c.pingpong = True  # a dialogue: acknowledgements will ride on answers
 
 
 def _size(c: Connection, waiting: int, window: int, room: int, mss: int, more: bool) -> int:
@@ -360,6 +361,7 @@ def again(c: Connection, start: int, end: int) -> None:
         flags |= FIN
     c.timed_to = 0
     c.lifetime_retransmits += 1
+    c.bytes_retransmitted += until - start
     c.tcp.counters["RetransSegs"] += 1
     transmit(c, start, c.send.slice(start, until) if start < until else b"", flags)
 

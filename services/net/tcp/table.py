@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 Key = tuple[bytes, int, bytes, int]
 
 
+def _for_many(address: bytes) -> bool:
+    """Whether an address is multicast, or the limited broadcast."""
+    return address[0] >= 224 if len(address) == 4 else address[0] == 255
+
+
 class Tcp:
     """See the module. `counters` have the names of RFC 4022 and of Linux's TcpExt."""
 
@@ -133,7 +138,7 @@ class Tcp:
     def make_passive(
         self, packet: Packet, segment: Segment, settings: Settings, iss: int | None = None
     ) -> Connection | None:
-        """A connection in SYN_RECV, in the table; None if there are too many."""
+        """A connection in SYN_RECV, in the table; None if there are too many, or no way back."""
         local = (packet.dst, segment.target_port)
         remote = (packet.src, segment.source_port)
         if len(self.connections) >= self.limits.max_connections:
@@ -141,7 +146,9 @@ class Tcp:
         key = (*local, *remote)
         if iss is None:
             iss = self.secrets.initial_sequence(key, self.now_ns)
-        path = self.path(packet.src, packet.dst)
+        path = self.path_back(packet)
+        if path is None:
+            return None
         c = Connection(self, local, remote, path, settings, iss)
         if not c.ifindex and len(packet.src) == 16 and packet.src[:2] == b"\xfe\x80":
             c.ifindex = packet.ifindex
@@ -151,6 +158,13 @@ class Tcp:
         c.snd_nxt = iss + 1
         self.connections[key] = c
         return c
+
+    def path_back(self, packet: Packet) -> PathInfo | None:
+        """The path to whoever sent a packet; None if there is no route."""
+        try:
+            return self.path(packet.src, packet.dst)
+        except PosixError:
+            return None
 
     def forget(self, c: Connection) -> None:
         """Take a half-open connection out without a word."""
@@ -184,6 +198,8 @@ class Tcp:
 
     def _stranger(self, packet: Packet, segment: Segment) -> None:
         """A segment that belongs to no connection."""
+        if _for_many(packet.dst) or _for_many(packet.src):
+            return  # RFC 9293 3.9.2.3
         record = self.time_waits.records.get(
             (packet.dst, segment.target_port, packet.src, segment.source_port)
         )

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.errors import PosixError
 from services.net.proto.icmp import IcmpError
 from services.net.proto.packet import Packet
-from services.net.tcp.limits import MS, SECOND
+from services.net.tcp.limits import MS, SECOND, PathInfo
 from services.net.tcp.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from services.net.tcp.state import State
 from tests.net.tcp.test_ending import accepted
@@ -176,6 +177,43 @@ def test_tiny_segments_do_not_eat_memory() -> None:
     for i in range(2000):
         peer.send(ACK, b"y", seq=start + 2 * i + 1)
     assert len(c.reassembly.runs) <= 512
+
+
+@pytest.mark.parametrize("dst", ["e0000001", "ffffffff"])
+def test_nobody_answers_to_many(dst: str) -> None:
+    world = World()
+    tcp = world.host(B, bytes.fromhex(dst))
+    tcp.listen(None, 80, 3, 5)
+    for flags in (SYN, ACK):
+        segment = Segment(5, 80, 1, 1, flags, 100, mss=1460)
+        tcp.input(Packet(6, A, bytes.fromhex(dst), segment))
+    assert world.sent == []
+    assert not tcp.connections
+
+
+def test_a_syn_from_ourselves_ends_somewhere() -> None:
+    """The LAND attack: source and target are the same."""
+    world = World()
+    tcp = world.host(B)
+    tcp.listen(None, 80, 3, 5)
+    tcp.input(Packet(6, B, B, Segment(80, 80, 1, 0, SYN, 100, mss=1460)))
+    world.run(200 * SECOND)
+    assert len(world.sent) < 50
+
+
+def test_no_way_back_is_no_exception() -> None:
+    world = World()
+    tcp = world.host(B)
+    listener = tcp.listen(None, 80, 3, 1)
+
+    def no_route(dst: bytes, src: bytes) -> PathInfo:
+        raise PosixError(errno.ENETUNREACH)
+
+    tcp.path = no_route
+    for port in range(5):
+        tcp.input(Packet(6, A, B, Segment(port, 80, 1, 0, SYN, 100, mss=1460)))
+        listener.backlog = 0
+    assert not tcp.connections
 
 
 # ---------------------------------------------------------------------- ICMP
