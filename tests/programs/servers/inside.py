@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HARDTACK = [sys.executable, "-m", "boot", "run"]
@@ -130,10 +130,12 @@ MEMCACHED_UP = talks(b"version\r\n", b"VERSION")
 
 
 @contextlib.contextmanager
-def serving(servers: str, ports: tuple[int, ...], *options: str) -> Iterator[Inside]:
+def serving(
+    servers: str, ports: tuple[int, ...], *, hardtack: Sequence[str] = HARDTACK
+) -> Iterator[Inside]:
     """A kernel in which these servers run; at the end it stops well, without a word."""
     published = {port: free_port() for port in ports}
-    words = [*HARDTACK, *options]
+    words = [*hardtack]
     for inside, here in published.items():
         words += ["-p", f"{LOOPBACK}:{here}:{inside}"]
     with subprocess.Popen(
