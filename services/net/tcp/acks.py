@@ -20,14 +20,14 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
     if ack > c.snd_nxt or ack < una:
         return _outside(c, segment, ack)
     window = segment.window << c.snd_scale
-    opened = False
+    moved = False
     if window != c.snd_wnd:
         if (
             ack > una
             or seq > c.snd_wl1
             or (seq == c.snd_wl1 and (window > c.snd_wnd or not window))
         ):
-            opened = True
+            moved = True
             c.snd_wnd = window
             c.snd_wl1 = seq
             if window > c.max_window:
@@ -43,10 +43,10 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
     if ack > una:
         _advance(c, segment, ack)
     elif c.snd_nxt > una:
-        if fresh or (not size and not opened and not c.sack_on):
+        if fresh or (not size and not moved and not c.sack_on):
             recovery.duplicate(c)
     else:
-        _probe_answered(c, opened)
+        _probe_answered(c, moved)
     if c.tail_to and ack >= c.tail_to:
         recovery.judge_probe(c, ack, repeated, ack == una and not segment.sacks)
     return True
@@ -62,10 +62,10 @@ def _outside(c: Connection, segment: Segment, ack: int) -> bool:
     return True
 
 
-def _probe_answered(c: Connection, opened: bool) -> None:
+def _probe_answered(c: Connection, moved: bool) -> None:
     """Nothing was in flight: a window update, or the answer to a probe of ours."""
     c.failing_since_ns = 0
-    if opened and c.send.end > c.snd_nxt and c.snd_wnd > 0:
+    if moved and c.snd_wnd > 0 and c.retransmit_at != NEVER:
         c.backoff = 0
         c.probing_since_ns = 0
         c.retransmit_at = NEVER

@@ -484,6 +484,13 @@ class Connection:
         error, self.error = self.error, 0
         return error
 
+    def _release(self) -> None:
+        """What may be held back has changed."""
+        if self.fused is not None:
+            fuse.refill(self)
+        elif self.send.end > self.send.base:
+            send.push(self)
+
     # ------------------------------------------------------------------ settings that act
 
     @property
@@ -495,7 +502,7 @@ class Connection:
     def nodelay(self, on: bool) -> None:
         self._nodelay = on
         if on:
-            send.flush(self)
+            self._release()
 
     @property
     def cork(self) -> bool:
@@ -506,7 +513,7 @@ class Connection:
     def cork(self, on: bool) -> None:
         self._cork = on
         if not on:
-            send.flush(self)
+            self._release()
 
     @property
     def quickack(self) -> bool:

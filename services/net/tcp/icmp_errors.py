@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from services.net.proto import icmp, icmpv6
 from services.net.tcp import ending, send
 from services.net.tcp.limits import PathInfo, path_mss
-from services.net.tcp.recovery import LOSS
 from services.net.tcp.sequence import unwrap
-from services.net.tcp.state import CLOSE, SYN_RECV, SYN_SENT
+from services.net.tcp.state import CLOSE, LOSS, SYN_RECV, SYN_SENT
 
 if TYPE_CHECKING:
     from services.net.proto.icmp import IcmpError

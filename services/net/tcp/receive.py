@@ -140,7 +140,7 @@ def _take_data(c: Connection, seq: int, payload: bytes | memoryview, size: int, 
         ending.refuse_data(c)
         return
     end = seq + size
-    if flags & FIN and c.fin_seq < 0 and end <= c.rcv_adv:
+    if flags & FIN and c.fin_seq < 0 and rcv_nxt <= end <= c.rcv_adv:
         c.fin_seq = end
     edge = c.rcv_adv if c.fin_seq < 0 else min(c.rcv_adv, c.fin_seq)
     if seq == rcv_nxt and end <= edge and not c.reassembly.runs:

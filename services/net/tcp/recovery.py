@@ -18,12 +18,11 @@ from services.net.tcp import send
 from services.net.tcp.limits import MS
 from services.net.tcp.scoreboard import DUP_THRESH, MAX_DUP_THRESH
 from services.net.tcp.sequence import HALF, MASK
+from services.net.tcp.state import LOSS, OPEN, RECOVERY
 
 if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
     from services.net.tcp.segment import Segment
-
-OPEN, RECOVERY, LOSS = 0, 1, 2
 
 
 def duplicate(c: Connection) -> None:

@@ -30,6 +30,7 @@ from services.net.tcp.state import (
     FIN_WAIT1,
     FIN_WAIT2,
     LAST_ACK,
+    RECOVERY,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def transmit(c: Connection, seq: int, payload: bytes | memoryview, flags: int) -
         segment.flags |= URG
         segment.urgent = min(c.snd_urgent - seq, 65535)
     if c.sack_on and (c.reassembly.runs or c.dsack is not None):
-        segment.sacks = _sack_blocks(c)
+        segment.sacks = _sack_blocks(c, c.mss - len(payload) - 4 >> 3)
     c.acked_to = rcv_nxt
     c.ack_now = False
     c.ack_at = NEVER
@@ -125,9 +126,11 @@ def transmit(c: Connection, seq: int, payload: bytes | memoryview, flags: int) -
     )
 
 
-def _sack_blocks(c: Connection) -> tuple[tuple[int, int], ...]:
-    """D-SACK first (RFC 2883), then the runs that grew last."""
-    room = 3 if c.stamps_on else 4
+def _sack_blocks(c: Connection, room: int) -> tuple[tuple[int, int], ...]:
+    """D-SACK first (RFC 2883), then the runs that grew last; as many as the segment has room for."""
+    room = min(room, 3 if c.stamps_on else 4)
+    if room <= 0:
+        return ()
     blocks = []
     if c.dsack is not None:
         blocks.append(c.dsack)
@@ -188,17 +191,6 @@ def grow_buffer(c: Connection) -> None:
         tcp.grown_bytes += growth
         c.grown_bytes += growth
         c.send_limit = wanted
-
-
-def flush(c: Connection) -> None:
-    """The owner has changed what may be held back."""
-    if c.send.end > c.send.base:
-        if c.fused is not None:
-            from services.net.tcp import fuse
-
-            fuse.refill(c)
-        else:
-            push(c)
 
 
 def after_read(c: Connection) -> None:
@@ -266,10 +258,11 @@ def push(c: Connection, more: bool = False) -> None:
     end = c.send.end
     if nxt < end or (c.fin_queued and not c.fin_sent):
         _send_new(c, in_pipe, more)
-    if c.retransmit_at == NEVER:
-        if c.snd_nxt > una:
+    if c.snd_nxt > una:
+        if c.retransmit_at == NEVER or nxt == una:
             arm_retransmission(c)
-        elif c.send.end > c.snd_nxt or (c.fin_queued and not c.fin_sent):
+    elif c.retransmit_at == NEVER:
+        if c.send.end > c.snd_nxt or (c.fin_queued and not c.fin_sent):
             # Nothing is in flight that could be answered: probe the window, or end the holding.
             arm(c, c.tcp.now_ns + c.rtt.backed_off(c.backoff))
 
@@ -300,7 +293,7 @@ def _send_new(c: Connection, in_pipe: int, more: bool) -> None:
             flags |= FIN
             c.fin_sent = True
             c.snd_nxt = until + 1
-        if size < mss:
+        if size % mss:
             c.small_to = until
         if not c.timed_to and not c.phase:
             c.timed_to = until
@@ -341,7 +334,7 @@ def _retransmit(c: Connection, in_pipe: int) -> int:
     while True:
         hole = board.next_lost(una, c.mss)
         if hole is None:
-            if c.phase == 1 and c.send.end <= c.snd_nxt:
+            if c.phase == RECOVERY and c.send.end <= c.snd_nxt:
                 hole = board.next_suspect(c.mss)
             if hole is None:
                 return in_pipe

@@ -35,3 +35,6 @@ CLOSE_WAIT = State.CLOSE_WAIT
 LAST_ACK = State.LAST_ACK
 LISTEN = State.LISTEN
 CLOSING = State.CLOSING
+
+OPEN, RECOVERY, LOSS = 0, 1, 2
+"""Phases of loss recovery: none; after fast retransmit; after a timeout (`recovery`)."""

@@ -232,6 +232,16 @@ def test_fin_with_data_and_out_of_order() -> None:
     assert c.read(100) == b""
 
 
+def test_a_fin_below_what_has_come_is_a_lie() -> None:
+    world = World()
+    c, peer = accepted(world)
+    peer.send(ACK, b"abcdefgh")
+    peer.send(FIN | ACK, seq=peer.seq - 4)
+    peer.send(ACK, b"ij")
+    assert c.read(100) == b"abcdefghij"
+    assert not c.fin_received
+
+
 def test_nothing_beyond_a_fin_counts_even_if_it_comes_first() -> None:
     world = World()
     c, peer = accepted(world)

@@ -86,6 +86,54 @@ def test_a_cork_is_drawn_after_200_ms() -> None:
     assert sizes(peer) == [9]
 
 
+def test_drawing_a_cork_late_is_no_timeout() -> None:
+    """The deadline of the holding is not that of the segment which was held."""
+    world = World(link=Link(delay_ns=30 * MS))
+    c, s, _ = connect(world, world.host(A), world.host(B))
+    c.cork = True
+    c.write(b"x" * 100)
+    world.run(190 * MS)
+    c.cork = False
+    world.run(SECOND)
+    assert s.read(1000) == b"x" * 100
+    assert c.lifetime_retransmits == 0
+
+
+def test_a_fin_held_by_a_closed_window_has_its_own_timeout() -> None:
+    world = World()
+    c, peer = accepted(world)
+    peer.send(ACK, window=0)
+    c.shutdown_write()
+    for _ in range(60):
+        world.run(SECOND)
+        if peer.take():
+            peer.send(ACK, window=0)
+    peer.send(ACK, window=1000)
+    (fin,) = peer.take()
+    assert fin.flags & FIN
+    world.run(2 * SECOND)
+    assert peer.take()[-1].flags & FIN  # sent again soon, though the probes were far apart
+
+
+def test_no_segment_exceeds_the_mtu() -> None:
+    """SACK and D-SACK blocks share the segment with data."""
+    world = World(3, Link(delay_ns=5 * MS, loss=0.03, duplicate=0.05), wire=True)
+    c, s, _ = connect(world, world.host(A), world.host(B))
+    one, two = bytes(400_000), bytes(400_000)
+    todo = {c: one, s: two}
+
+    def pump() -> bool:
+        for end in (c, s):
+            todo[end] = todo[end][end.write(todo[end][:30_000]) :]
+            end.read(1 << 20)
+        return not any(todo.values())
+
+    assert world.run(600 * SECOND, pump)
+    sizes = {sum(map(len, p.payload.encode(A, B, False))) for p in world.sent}
+    assert max(sizes) == 1480
+    assert any(p.payload.sacks and p.payload.payload for p in world.sent)
+
+
 def test_fin_releases_what_is_held() -> None:
     world = World()
     c, peer = accepted(world)
