@@ -19,9 +19,6 @@ from services.net.tcp.state import CLOSE, FIN_WAIT2, SYN_RECV, SYN_SENT
 if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
 
-_ORPHAN_RETRY_NS = 102_200_000_000
-"""What eight retries come to (tcp_orphan_retries)."""
-
 
 def wake(c: Connection, now_ns: int) -> int:
     """Do what is due; replies with the next deadline."""
@@ -80,7 +77,7 @@ def _given_up(c: Connection, now_ns: int) -> bool:
         c.failing_since_ns = max(now_ns - c.rtt.rto, 1)
     limit = c.user_timeout_ns or c.tcp.limits.retry_limit_ns
     if c.orphan:
-        limit = min(limit, _ORPHAN_RETRY_NS)
+        limit = min(limit, c.tcp.limits.orphan_limit_ns)
     if now_ns - c.failing_since_ns < limit:
         return False
     if not c.snd_wnd and now_ns - c.heard_ns < MAX_RTO and not c.user_timeout_ns:

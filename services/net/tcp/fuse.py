@@ -76,7 +76,7 @@ def part(c: Connection) -> None:
         end.acked_to = end.rcv_nxt
         window = send.advertise(end)
         other.snd_wnd = window << end.rcv_scale
-        other.snd_wl1 = end.snd_nxt
+        other.snd_wl1 = other.rcv_nxt
         other.max_window = max(other.max_window, other.snd_wnd)
         if end.stamps_on:
             end.ts_recent = (now // MS + other.stamp_offset) & MASK

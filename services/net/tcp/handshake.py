@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.net.proto.packet import Packet
-from services.net.tcp import ending, expiry, receive, send
+from services.net.tcp import challenge, ending, expiry, receive, send
 from services.net.tcp.limits import MS, NEVER
 from services.net.tcp.segment import ACK, FIN, PROTO_TCP, RST, SYN, Segment
 from services.net.tcp.sequence import MASK, unwrap
@@ -135,8 +135,7 @@ def in_syn_sent(c: Connection, segment: Segment) -> None:
         return
     agree(c, segment)
     c.snd_una = c.snd_nxt
-    if not c.backoff:
-        c.rtt.sample(max(tcp.now_ns - c.sent_ns, 1))
+    _sample(c, segment)
     established(c)
     if segment.payload or flags & FIN:
         receive.after_syn(c, segment)
@@ -150,6 +149,17 @@ def _echoes(c: Connection, echo: int) -> bool:
     """Whether a SYN-ACK echoes a timestamp that we can have sent (Linux checks this, too)."""
     now = c.tcp.now_ns // MS + c.stamp_offset
     return ((now - echo) & MASK) <= (c.tcp.now_ns - c.opened_ns) // MS + 1
+
+
+def _sample(c: Connection, segment: Segment) -> None:
+    """The first round trip; by timestamps if our SYN was repeated. Cookies have sent none."""
+    now = c.tcp.now_ns
+    if c.retransmit_at == NEVER:
+        return
+    if not c.backoff:
+        c.rtt.sample(max(now - c.sent_ns, 1))
+    elif c.stamps_on and segment.stamps is not None:
+        c.rtt.sample(((now // MS + c.stamp_offset - segment.stamps[1] & MASK) or 1) * MS)
 
 
 def _simultaneous(c: Connection, segment: Segment) -> None:
@@ -195,8 +205,7 @@ def completed(c: Connection, segment: Segment) -> bool:
     if listener is not None and not listener.admit(c, segment):
         return False
     c.snd_una = c.iss + 1
-    if not c.backoff and c.retransmit_at != NEVER:
-        c.rtt.sample(max(tcp.now_ns - c.sent_ns, 1))
+    _sample(c, segment)
     window = segment.window << c.snd_scale
     c.snd_wnd = c.max_window = window
     c.snd_wl1 = unwrap(segment.seq, c.rcv_nxt)
@@ -210,18 +219,18 @@ def repeated_syn(c: Connection, segment: Segment) -> None:
     """A SYN arrives in SYN_RECV: our SYN-ACK was lost, or somebody guesses."""
     if c.unanswered:
         return
-    if unwrap(segment.seq, c.rcv_nxt) == c.rcv_nxt - 1 and not segment.flags & ACK:
+    same = unwrap(segment.seq, c.rcv_nxt) == c.rcv_nxt - 1
+    if same and not segment.flags & ACK:
         c.tcp.counters["RetransSegs"] += 1
         send_syn(c, ACK)
-    elif segment.flags & ACK and unwrap(segment.seq, c.rcv_nxt) == c.rcv_nxt - 1:
+    elif same and c.listener is None and unwrap(segment.ack, c.snd_una) == c.snd_nxt:
         # Simultaneous open: the peer's SYN-ACK acknowledges our SYN.
-        if unwrap(segment.ack, c.snd_una) == c.snd_nxt:
-            c.snd_una = c.snd_nxt
-            c.snd_wnd = c.max_window = segment.window
-            established(c)
-            send.ack(c)
-    else:
+        c.snd_una = c.snd_nxt
+        c.snd_wnd = c.max_window = segment.window
+        established(c)
         send.ack(c)
+    else:
+        challenge.answer(c)
 
 
 def accept_syn(c: Connection) -> None:

@@ -68,7 +68,8 @@ class Limits:
     max_time_waits: int = 32768
     max_syn_backlog: int = 4096
     syn_ack_retries: int = 5
-    orphan_retries: int = 8
+    orphan_limit_ns: int = 102_200 * MS
+    """The same without an owner: what 8 retries come to (tcp_orphan_retries)."""
     retry_limit_ns: int = 924_600 * MS
     """How long data may stay unacknowledged: what 15 retries come to (tcp_retries2)."""
     time_wait_ns: int = 60 * SECOND
@@ -77,8 +78,6 @@ class Limits:
     challenge_acks_per_second: int = 1000
     invalid_interval_ns: int = 500 * MS
     """A connection answers bad segments at most once per this (tcp_invalid_ratelimit)."""
-    min_mss: int = 536
-    """An ICMP message cannot make segments smaller than the least MTU of its family allows."""
 
 
 @attrs.frozen
@@ -92,5 +91,8 @@ class PathInfo:
 
 
 def path_mss(mtu: int, address: bytes) -> int:
-    """The payload of a full segment without options: MTU less IP and TCP headers (RFC 6691)."""
-    return mtu - (40 if len(address) == 4 else 60)
+    """The payload of a full segment without options: MTU less IP and TCP headers (RFC 6691).
+
+    An IPv4 datagram has at most 65535 bytes, whatever the MTU (loopback's is 65536).
+    """
+    return min(mtu, 65535) - 40 if len(address) == 4 else mtu - 60

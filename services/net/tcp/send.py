@@ -127,7 +127,7 @@ def transmit(c: Connection, seq: int, payload: bytes | memoryview, flags: int) -
 
 
 def _sack_blocks(c: Connection, room: int) -> tuple[tuple[int, int], ...]:
-    """D-SACK first (RFC 2883), then the runs that grew last; as many as the segment has room for."""
+    """D-SACK first (RFC 2883), then the runs that grew last; no more than fit."""
     room = min(room, 3 if c.stamps_on else 4)
     if room <= 0:
         return ()
@@ -239,13 +239,13 @@ def _tune(c: Connection) -> int:
 
 
 def push(c: Connection, more: bool = False) -> None:
-    """Send all that may be sent now, in a state in which data may flow."""
+    """Send all that may be sent now, in a state in which data may flow.
+
+    Nothing if fused: a segment from before may still arrive and lead here.
+    """
     state = c.state
-    if state is not ESTABLISHED and state not in (
-        CLOSE_WAIT,
-        FIN_WAIT1,
-        CLOSING,
-        LAST_ACK,
+    if c.fused is not None or (
+        state is not ESTABLISHED and state not in (CLOSE_WAIT, FIN_WAIT1, CLOSING, LAST_ACK)
     ):
         return
     board = c.board
@@ -261,10 +261,9 @@ def push(c: Connection, more: bool = False) -> None:
     if c.snd_nxt > una:
         if c.retransmit_at == NEVER or nxt == una:
             arm_retransmission(c)
-    elif c.retransmit_at == NEVER:
-        if c.send.end > c.snd_nxt or (c.fin_queued and not c.fin_sent):
-            # Nothing is in flight that could be answered: probe the window, or end the holding.
-            arm(c, c.tcp.now_ns + c.rtt.backed_off(c.backoff))
+    elif c.retransmit_at == NEVER and (end > c.snd_nxt or (c.fin_queued and not c.fin_sent)):
+        # Nothing is in flight that could be answered: probe the window, or end the holding.
+        arm(c, c.tcp.now_ns + c.rtt.backed_off(c.backoff))
 
 
 def _send_new(c: Connection, in_pipe: int, more: bool) -> None:

@@ -17,7 +17,7 @@ from bus.errors import PosixError
 from services.net.proto.packet import Packet
 from services.net.tcp import ending, fuse, handshake, icmp_errors, receive
 from services.net.tcp.challenge import Allowance
-from services.net.tcp.connection import Connection, Endpoint
+from services.net.tcp.connection import Connection
 from services.net.tcp.cookies import Secrets
 from services.net.tcp.limits import NEVER, Limits, PathInfo, Settings
 from services.net.tcp.listener import V4, V6, Listener
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.net.proto.icmp import IcmpError
+    from services.net.tcp.record import Endpoint
 
 Key = tuple[bytes, int, bytes, int]
 

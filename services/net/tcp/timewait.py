@@ -20,7 +20,8 @@ from services.net.tcp.state import TIME_WAIT
 
 if TYPE_CHECKING:
     from services.net.proto.packet import Packet
-    from services.net.tcp.connection import Connection, Endpoint
+    from services.net.tcp.connection import Connection
+    from services.net.tcp.record import Endpoint
     from services.net.tcp.table import Tcp
 
 

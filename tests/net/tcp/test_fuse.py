@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.net.proto.packet import Packet
 from services.net.tcp.limits import MS, SECOND
+from services.net.tcp.segment import ACK, Segment
 from services.net.tcp.state import State
 from tests.net.tcp.world import LO, World, connect, examples
 
@@ -217,6 +219,23 @@ def test_what_was_under_way_is_delivered_first() -> None:
     assert s is not None
     world.run(SECOND)
     assert s.read(1 << 16) == written
+
+
+def test_a_late_segment_does_not_send_what_is_held() -> None:
+    """Acknowledgements from before the fusing may arrive after it, with the writer held up."""
+    both = Both(True)
+    c, s = both.ends
+    stale = Segment(80, 40000, s.snd_nxt & 0xFFFFFFFF, c.snd_nxt & 0xFFFFFFFF, ACK, 500)
+    stale.stamps = (c.ts_recent, 0)
+    sent = c.write(STREAM[:400_000])
+    assert c.unsent_bytes
+    before = len(both.world.sent)
+    both.host.input(Packet(6, LO, LO, stale))
+    assert not any(p.payload.payload for p in both.world.sent[before:])
+    got = bytearray()
+    while piece := s.read(50_000):
+        got += piece
+    assert got == STREAM[:sent]
 
 
 def test_switching_off_goes_on_with_segments() -> None:
