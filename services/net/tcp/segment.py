@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from services.net.proto.checksum import finish, pseudo_header, sum_bytes
+from services.net.proto.checksum import ChecksumError, finish, pseudo_header, sum_bytes
 from services.net.tcp import options
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
@@ -145,7 +145,7 @@ class Segment:
 
 
 def decode(data: memoryview, src: bytes, dst: bytes, checked: bool) -> Segment:
-    """A segment from the wire; ValueError if it is malformed or its checksum is wrong.
+    """A segment from the wire; ValueError if it is malformed, ChecksumError if it is damaged.
 
     The payload is copied: `data` may be RAM that will be used again. `checked` says that the
     checksum is known to be good.
@@ -158,7 +158,7 @@ def decode(data: memoryview, src: bytes, dst: bytes, checked: bool) -> Segment:
     if not HEADER_BYTES <= header <= size:
         raise ValueError(f"TCP data offset {header} in a segment of {size} bytes")
     if not checked and (pseudo_header(src, dst, PROTO_TCP, size) + sum_bytes(data)) % 0xFFFF:
-        raise ValueError("wrong TCP checksum")
+        raise ChecksumError("wrong TCP checksum")
     segment = Segment(source, target, seq, ack, flags, window, bytes(data[header:]))
     segment.urgent = urgent
     if header > HEADER_BYTES:

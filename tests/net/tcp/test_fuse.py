@@ -225,6 +225,7 @@ def test_a_late_segment_does_not_send_what_is_held() -> None:
     """Acknowledgements from before the fusing may arrive after it, with the writer held up."""
     both = Both(True)
     c, s = both.ends
+    s.receive_limit_bytes = 30_000
     stale = Segment(80, 40000, s.snd_nxt & 0xFFFFFFFF, c.snd_nxt & 0xFFFFFFFF, ACK, 500)
     stale.stamps = (c.ts_recent, 0)
     sent = c.write(STREAM[:400_000])
