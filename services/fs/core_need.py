@@ -18,6 +18,10 @@ ATTEMPTS = 1000
 """How often an operation may ask for something before that counts as ENOMEM (thrashing)."""
 
 
+class WouldWait(Exception):
+    """The store must wait for its own disk, and whoever asks has no time for that."""
+
+
 class Need(Exception):
     """Something has to be fetched first."""
 

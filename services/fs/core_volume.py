@@ -45,8 +45,11 @@ class Store(Protocol):
     async def ready(self, file: File, write: bool) -> None:
         """The file is being opened: find out now whether its content can be had."""
 
-    async def fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
-        """Read content into RAM; short only at the end of what the store has."""
+    async def fill(self, file: File, offset: int, extents: Sequence[Extent], patience: int) -> int:
+        """Read content into RAM; short only at the end of what the store has.
+
+        `patience` is NOW, BLOCKING or ASIDE (hosttree's api), and so is a reply of WOULD_WAIT.
+        """
 
     async def space(self) -> StatFsReply | None:
         """statfs(2), if it is the store that knows."""

@@ -10,12 +10,13 @@ from errno import EFBIG, EINVAL, EISDIR, ENODEV, ENOMEM, ENOSPC, EROFS, ETXTBSY
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
+from services.drivers.hosttree.api import ASIDE, BLOCKING, NOW
 from services.drivers.ram.api import PAGE_BYTES
 from services.fs import api
-from services.fs.api import APPEND, Written
+from services.fs.api import APPEND, NOT_CACHED, Written
 from services.fs.core_attr import accessed
 from services.fs.core_inode import Directory, File
-from services.fs.core_need import Need
+from services.fs.core_need import Need, WouldWait
 from services.fs.core_pages import SIZE_MAX, page_count, total
 from services.fs.core_space import allocate, seek
 from services.fs.core_watch import IN_ACCESS, IN_MODIFY
@@ -48,6 +49,7 @@ class DataHandlers:
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Read: self.read,
             api.ReadBytes: self.read_bytes,
+            api.Fetch: self.fetch,
             api.Write: self.write,
             api.WriteBytes: self.write_bytes,
             api.Pages: self.pages,
@@ -92,20 +94,28 @@ class DataHandlers:
         try:
             count = self._cache.read(file, offset, extents)
         except Need:
-            count = await self._read(file, offset, extents)
+            try:
+                count = await self._read(file, offset, extents, request.blocking)
+            except WouldWait:
+                return NOT_CACHED
         if file.stale_atime or (self._watches.active and count):
             await self._was_read(request.node, file, count)
         return count
 
-    async def _read(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+    async def _read(
+        self, file: File, offset: int, extents: Sequence[Extent], blocking: bool
+    ) -> int:
         """In steps small enough that the pages of one stay in the cache."""
         cache, chunk, done = self._cache, self._chunk_bytes, 0
-        length = total(extents)
+        length, patience = total(extents), BLOCKING if blocking else NOW
         while done < length:
             piece = part(extents, done, chunk)
             start = offset + done
             try:
-                count = await self._supply.run(lambda p=piece, s=start: cache.read(file, s, p))  # type: ignore[misc]
+                count = await self._supply.run(
+                    lambda p=piece, s=start: cache.read(file, s, p),  # type: ignore[misc]
+                    patience,
+                )
             except PosixError:
                 if not done:
                     raise
@@ -126,7 +136,18 @@ class DataHandlers:
         file, offset, length = self._file(request.node), request.offset, request.length_bytes
         if offset < 0 or length < 0:
             raise PosixError(EINVAL)
-        return await self._supply.run(lambda: self._cache.read_bytes(file, offset, length))
+        return await self._supply.run(lambda: self._cache.read_bytes(file, offset, length), ASIDE)
+
+    async def fetch(self, request: api.Fetch) -> None:
+        """Pages that a read or write was found to need."""
+        file, cache = self._file(request.node), self._cache
+        if request.offset < 0 or request.length_bytes < 0:
+            raise PosixError(EINVAL)
+        end = page_count(request.offset + request.length_bytes)
+        step = self._chunk_bytes // PAGE_BYTES
+        for first in range(request.offset // PAGE_BYTES, end, step):
+            count = min(step, end - first)
+            await self._supply.run(lambda f=first, n=count: cache.need(file, f, n), ASIDE)  # type: ignore[misc]
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────
 
@@ -150,26 +171,34 @@ class DataHandlers:
         elif self._cache.quick_write(file, offset, extents, length):
             count = length
         else:
-            count = await self._write(file, offset, extents, length)
+            try:
+                count = await self._write(
+                    file, offset, extents, length, BLOCKING if request.blocking else NOW
+                )
+            except WouldWait:
+                return Written(NOT_CACHED, offset)
         if file.mode & 0o6000:
             await self._forward.drop_set_id(file, request.cred)
         self._modified(request.node, file, now)
         return Written(count, offset + count)
 
-    async def _write(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> int:
+    async def _write(
+        self, file: File, offset: int, extents: Sequence[Extent], length: int, patience: int
+    ) -> int:
         """In steps, each of which has its frames before it changes anything."""
         cache, supply = self._cache, self._supply
         if length <= self._chunk_bytes:
-            return await supply.run(lambda: cache.write(file, offset, extents, length))
+            return await supply.run(lambda: cache.write(file, offset, extents, length), patience)
         done = 0
         while done < length:
             piece = part(extents, done, min(self._chunk_bytes, length - done))
             start, size = offset + done, total(piece)
             try:
                 count = await supply.run(
-                    lambda p=piece, s=start, n=size: cache.write(file, s, p, n)  # type: ignore[misc]
+                    lambda p=piece, s=start, n=size: cache.write(file, s, p, n),  # type: ignore[misc]
+                    patience,
                 )
-            except PosixError:
+            except (PosixError, WouldWait):
                 if not done:
                     raise
                 break
@@ -216,7 +245,10 @@ class DataHandlers:
         if for_write and file.volume.through is None:
             file.modify(await self._supply.now())
         try:
-            return await self._supply.run(lambda: cache.map(file, first, count, for_write))
+            patience = ASIDE if request.may_wait else BLOCKING
+            return await self._supply.run(
+                lambda: cache.map(file, first, count, for_write), patience
+            )
         except PosixError as refusal:
             raise PosixError(ENOMEM if refusal.errno == ENOSPC else refusal.errno) from None
 

@@ -176,14 +176,15 @@ class HostStore:
             if old is not None:
                 await self.port.call(api.CloseFile(old))
 
-    async def fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
+    async def fill(self, file: File, offset: int, extents: Sequence[Extent], patience: int) -> int:
         """preadv(2). What is no errno of read(2) becomes EIO; a handle lost is made again."""
         origin = origin_of(file)
         for last in (False, True):
             try:
                 await self.ready(file, write=False)
                 handle = handle_of(origin)
-                return await self.port.call(api.ReadFile(handle, offset, list(extents)))
+                request = api.ReadFile(handle, offset, list(extents), patience)
+                return await self.port.call(request)
             except PosixError as refusal:
                 if refusal.errno != EBADF or last:
                     raise PosixError(ENOMEM if refusal.errno == ENOMEM else EIO) from None

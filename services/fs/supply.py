@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import KernelBug, PosixError
 from services.drivers.clock.api import REALTIME, Now
+from services.drivers.hosttree.api import BLOCKING, WOULD_WAIT
 from services.drivers.ram.api import PAGE_BYTES, PAGE_SHIFT
 from services.fs.core_frames import POOL_LIMIT, Spare
 from services.fs.core_inode import Directory
@@ -24,6 +25,7 @@ from services.fs.core_need import (
     NeedName,
     NeedPages,
     NeedTarget,
+    WouldWait,
 )
 from services.fs.core_pages import PageCache, page_count, runs
 from services.vm.api import AllocFrames, FreeFrames, UnmapFrames, UnmapNode
@@ -62,26 +64,26 @@ class Supply:
         """The time of day, ns."""
         return self.clock.call(Now(REALTIME))
 
-    async def run(self, attempt: Callable[[], T]) -> T:
+    async def run(self, attempt: Callable[[], T], patience: int = BLOCKING) -> T:
         """Call a core operation until it has all it needs."""
         self.tree.turn += 1
-        return await self.go_on(attempt)
+        return await self.go_on(attempt, patience)
 
-    async def go_on(self, attempt: Callable[[], T]) -> T:
+    async def go_on(self, attempt: Callable[[], T], patience: int = BLOCKING) -> T:
         """The same within a request that has begun (`Tree.turn` is its own)."""
         for _ in range(ATTEMPTS):
             try:
                 return attempt()
             except Need as need:
-                await self.fetch(need)
+                await self.fetch(need, patience)
         raise PosixError(ENOMEM)
 
-    async def fetch(self, need: Need) -> None:
-        """Get what the core lacks."""
+    async def fetch(self, need: Need, patience: int = BLOCKING) -> None:
+        """Get what the core lacks; WouldWait where `patience` is NOW and it takes a disk."""
         if isinstance(need, NeedFrames):
             await self.frames(need.count, (need.file, need.spare))
         elif isinstance(need, NeedPages):
-            await self.pages(need.file, need.first, need.count, need.spare)
+            await self.pages(need, patience)
         elif isinstance(need, NeedName):
             await self._name(need)
         elif isinstance(need, NeedFresh):
@@ -179,8 +181,9 @@ class Supply:
                 count -= taken
         return gone
 
-    async def pages(self, file: File, first: int, count: int, spare: range) -> None:
+    async def pages(self, need: NeedPages, patience: int) -> None:
         """Read pages from the file's store, and some that will be wanted soon."""
+        file, first, count, spare = need.file, need.first, need.count, need.spare
         if not file.dentries:
             raise PosixError(EIO)  # whoever asks has let the file go meanwhile
         pages = file.pages
@@ -199,7 +202,9 @@ class Supply:
         pfns = [pool.take() for _ in range(wanted)]
         try:
             extents = runs(dict(enumerate(pfns)), 0, wanted * PAGE_BYTES)
-            count_bytes = await _store(file).fill(file, first << PAGE_SHIFT, extents)
+            count_bytes = await _store(file).fill(file, first << PAGE_SHIFT, extents, patience)
+            if count_bytes == WOULD_WAIT:
+                raise WouldWait
         except BaseException:
             pool.give_up(pfns)
             raise

@@ -86,13 +86,16 @@ class AddressSpace:
             twin.program = self.program
         return twin
 
-    async def fault(self, vaddr: int, access: int) -> Violation | None:
-        """Serve a page fault; None when the access may be tried again."""
+    async def fault(self, vaddr: int, access: int, may_wait: bool = False) -> Violation | None:
+        """Serve a page fault; None when the access may be tried again.
+
+        With `may_wait` others run while a disk is waited for: not for who holds extents already.
+        """
         reply = await self._vm.call(Fault(self.number, vaddr, access))
         while type(reply) is not Resolved:
             if type(reply) is NeedPages:
                 pfns = await self._fs.call(
-                    Pages(reply.node, reply.first, reply.count, reply.for_write)
+                    Pages(reply.node, reply.first, reply.count, reply.for_write, may_wait)
                 )
                 reply = await self._vm.call(InstallPages(self.number, reply, pfns, access))
             elif type(reply) is Violation:

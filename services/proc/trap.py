@@ -257,7 +257,7 @@ class Gate:
     @staticmethod
     async def _serve_fault(thread: Thread, vaddr: int, access: int, error: int) -> None:
         try:
-            violation = await thread.space.fault(vaddr, access)
+            violation = await thread.space.fault(vaddr, access, may_wait=True)
         except PosixError as refusal:
             if refusal.errno == ENOMEM:
                 await oom.relieve(thread, vaddr)

@@ -161,6 +161,9 @@ class Machine:
         assert len(data) <= USER_FRAMES * PAGE_BYTES
         self.ram.bytes[MEMORY : MEMORY + len(data)] = data
         reply = await self.call(api.Write(node, offset, cut(len(data)), self.cred, **more))
+        if reply.count == api.NOT_CACHED:
+            await self.call(api.Fetch(node, reply.end, len(data)))
+            reply = await self.call(api.Write(node, offset, cut(len(data)), self.cred, **more))
         assert isinstance(reply, api.Written)
         return reply
 
@@ -168,6 +171,9 @@ class Machine:
         """Read into user memory that is cut up unevenly."""
         assert count <= USER_FRAMES * PAGE_BYTES
         done = await self.call(api.Read(node, offset, cut(count)))
+        if done == api.NOT_CACHED:
+            await self.call(api.Fetch(node, offset, count))
+            done = await self.call(api.Read(node, offset, cut(count)))
         return bytes(self.ram.bytes[MEMORY : MEMORY + done])
 
     async def put(self, path: bytes, data: bytes, mode: int = 0o644) -> None:

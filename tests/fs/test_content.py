@@ -450,3 +450,31 @@ async def test_what_runs_is_not_written_and_what_is_written_does_not_run(memory:
     assert await m.errno(api.DenyWrite(again.node, True)) == 0
     await m.call(api.DenyWrite(again.node, False))
     await m.call(api.Close(again.node, False))
+
+
+async def test_a_cold_file_is_fetched_before_it_is_read_or_partly_written(
+    overlay: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = overlay
+    before = bytes(range(256)) * 800
+    node = (await m.open(b"/data", os.O_RDWR)).node
+    preadv = os.preadv
+
+    def cold(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
+        if flags & os.RWF_NOWAIT:
+            raise BlockingIOError
+        return preadv(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "preadv", cold)
+    assert await m.call(api.Read(node, 5, [(MEMORY, 10)])) == api.NOT_CACHED
+    reply = await m.call(api.Write(node, 5, [(MEMORY, 10)], m.cred))
+    assert reply == Written(api.NOT_CACHED, 5)
+    assert await m.read(node, 5, 10) == before[5:15]
+    reply = await m.call(api.Write(node, APPEND, [(MEMORY, 4097)], m.cred))
+    assert reply == Written(4097, len(before) + 4097)  # its last page was read ahead
+    for index, (patience, first) in enumerate(((True, 40), (False, 45))):
+        (pfn,) = await m.call(api.Pages(node, first, 1, for_write=False, may_wait=patience))
+        assert m.ram.bytes[pfn << 12] == before[first << 12], index
+    await m.call(api.EvictPages(1000))
+    assert await m.call(api.Read(node, 5, [(MEMORY, 10)], blocking=True)) == 10
+    await m.release(node)

@@ -173,13 +173,25 @@ class StatFile(Request[HostStat]):
     handle: int
 
 
+NOW, BLOCKING, ASIDE = 0, 1, 2
+"""How a read may take its time where the host must fetch from its disk: not at all (the reply is
+`WOULD_WAIT`); at once, holding up everything else; in a thread, while others go on.
+"""
+
+WOULD_WAIT = -1
+
+
 @request("hosttree", errors=HOST_ERRORS, idempotent=True)
 class ReadFile(Request[int]):
-    """preadv(2) straight into RAM; replies with the bytes read, short only at end of file."""
+    """preadv(2) straight into RAM; replies with the bytes read, short only at end of file.
+
+    With ASIDE the caller must leave the extents alone until the reply, also when it is cancelled.
+    """
 
     handle: int
     offset: int
     extents: list[Extent]
+    patience: int = BLOCKING
 
 
 @request("hosttree", errors=HOST_ERRORS, idempotent=True)

@@ -1,7 +1,8 @@
 """The host tree driver's service: one host call per request, its errno in the answer.
 
-Handlers never wait for anything but the host's file system and never checkpoint. Data moves
-between host files and RAM with preadv(2) and pwritev(2), without a copy in between.
+Handlers never wait for anything but the host's file system and never checkpoint, but for reads
+that may be done ASIDE. Data moves between host files and RAM with preadv(2) and pwritev(2),
+without a copy in between.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import stat
 from errno import EINVAL, EIO, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
 
 from bus.errors import PosixError
 from services.drivers.hosttree import api
@@ -32,6 +35,12 @@ R = TypeVar("R")
 
 IOV_LIMIT = 1024
 """IOV_MAX of limits.h."""
+
+LARGE_BYTES = 1 << 20
+"""More than this is read aside even if the host has it in memory."""
+
+SMALL_BYTES = 256 << 10
+"""This much is read at once where the host's file system cannot say whether it must wait."""
 
 EXCHANGE = 2
 
@@ -97,7 +106,6 @@ class HostTreeService:
             api.OpenFile: self._open,
             api.CloseFile: self._close,
             api.StatFile: self._stat_file,
-            api.ReadFile: self._read,
             api.WriteFile: self._write,
             api.TruncateFile: self._truncate,
             api.AllocateFile: self._allocate,
@@ -112,6 +120,7 @@ class HostTreeService:
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             kind: _guarded(answer) for kind, answer in answers.items()
         }
+        self.handlers[api.ReadFile] = self._read
 
     def close(self) -> None:
         """Give all host descriptors back."""
@@ -157,10 +166,23 @@ class HostTreeService:
     def _stat_file(self, request: api.StatFile) -> api.HostStat:
         return _described(os.fstat(self.files.descriptor(request.handle)))
 
-    def _read(self, request: api.ReadFile) -> int:
-        fd, ram = self.files.descriptor(request.handle), self._bytes
+    async def _read(self, request: api.ReadFile) -> int:
+        ram, offset = self._bytes, request.offset
         buffers = [ram[paddr : paddr + length] for paddr, length in request.extents]
-        return _transfer(os.preadv, fd, buffers, request.offset)
+        try:
+            fd = self.files.descriptor(request.handle)
+            if request.patience == api.BLOCKING:
+                return _transfer(os.preadv, fd, buffers, offset)
+            done = 0
+            if sum(length for _, length in request.extents) <= LARGE_BYTES:
+                done, finished = _cached(fd, buffers, offset)
+                if finished:
+                    return done
+            if request.patience == api.NOW:
+                return api.WOULD_WAIT
+            return done + await _aside(fd, buffers, offset + done)
+        except OSError as refusal:
+            raise _told(refusal) from None
 
     def _write(self, request: api.WriteFile) -> int:
         fd, ram = self.files.descriptor(request.handle), self._bytes
@@ -286,10 +308,55 @@ def _guarded(answer: Callable[[Any], R]) -> Callable[[Any], Awaitable[R]]:
         try:
             return answer(request)
         except OSError as refusal:
-            number = refusal.errno
-            raise PosixError(number if number in api.HOST_ERRORS else EIO) from None
+            raise _told(refusal) from None
 
     return handler
+
+
+def _told(refusal: OSError) -> PosixError:
+    number = refusal.errno
+    return PosixError(number if number in api.HOST_ERRORS else EIO)
+
+
+def _cached(fd: int, buffers: list[memoryview], offset: int) -> tuple[int, bool]:
+    """Read what the host has in memory into `buffers`, which are used up as they are filled.
+
+    Replies with the bytes, and whether that is all there is. A file system that cannot tell reads
+    a small piece at once.
+    """
+    done = 0
+    try:
+        while buffers:
+            count = os.preadv(fd, buffers[:IOV_LIMIT], offset + done, os.RWF_NOWAIT)
+            if not count:
+                break
+            done += count
+            _advance(buffers, count)
+    except BlockingIOError:
+        return done, False
+    except OSError as refusal:
+        if refusal.errno != EOPNOTSUPP:
+            raise
+        if sum(map(len, buffers)) > SMALL_BYTES:
+            return done, False
+        done += _transfer(os.preadv, fd, buffers, offset + done)
+    return done, True
+
+
+async def _aside(fd: int, buffers: list[memoryview], offset: int) -> int:
+    """Read in a thread, by a descriptor of its own, as the other may be closed meanwhile."""
+    own = os.dup(fd)
+    try:
+        return await trio.to_thread.run_sync(_transfer, os.preadv, own, buffers, offset)
+    finally:
+        os.close(own)
+
+
+def _advance(buffers: list[memoryview], count: int) -> None:
+    while buffers and count >= len(buffers[0]):
+        count -= len(buffers.pop(0))
+    if count:
+        buffers[0] = buffers[0][count:]
 
 
 def _transfer(
@@ -305,8 +372,5 @@ def _transfer(
         if count <= 0:
             break
         done += count
-        while buffers and count >= len(buffers[0]):
-            count -= len(buffers.pop(0))
-        if count:
-            buffers[0] = buffers[0][count:]
+        _advance(buffers, count)
     return done

@@ -31,7 +31,9 @@ from services.fs.api.common import Attr as Attr
 from services.fs.api.common import Cred as Cred
 from services.fs.api.common import Foreign as Foreign
 from services.fs.api.common import Opened as Opened
+from services.fs.api.content import NOT_CACHED as NOT_CACHED
 from services.fs.api.content import Allocate as Allocate
+from services.fs.api.content import Fetch as Fetch
 from services.fs.api.content import MemFile as MemFile
 from services.fs.api.content import Pages as Pages
 from services.fs.api.content import Read as Read

@@ -25,14 +25,31 @@ from bus.message import Request, request
 from services.drivers.ram.api import Extent  # noqa: TC001 - the transport resolves it
 from services.fs.api.common import Cred, Opened
 
+NOT_CACHED = -1
+
 
 @request("fs", errors=(EIO, EISDIR, EINVAL, ENOMEM), idempotent=True)
 class Read(Request[int]):
-    """pread(2) into `extents`; replies with the bytes read, 0 at the end of the file."""
+    """pread(2) into `extents`; replies with the bytes read, 0 at the end of the file.
+
+    It never waits, as `extents` are only good until other programs run: where a disk has to be
+    waited for the reply is NOT_CACHED, and the caller asks again after `Fetch`. `blocking` holds
+    everything up instead.
+    """
 
     node: int
     offset: int
     extents: list[Extent]
+    blocking: bool = False
+
+
+@request("fs", errors=(EIO, EISDIR, EINVAL, ENOMEM), idempotent=True)
+class Fetch(Request[None]):
+    """Bring a range of a file into the page cache, waiting for a disk while others run."""
+
+    node: int
+    offset: int
+    length_bytes: int
 
 
 @attrs.frozen
@@ -45,7 +62,11 @@ class Written:
 
 @request("fs", errors=(EIO, EFBIG, ENOSPC, EINVAL, EPERM, ENOMEM))
 class Write(Request[Written]):
-    """pwrite(2) from `extents` at `offset`, or at the end where it is APPEND."""
+    """pwrite(2) from `extents` at `offset`, or at the end where it is APPEND.
+
+    A count of NOT_CACHED, with nothing written, means the same as for `Read`: the pages that the
+    range begins and ends in must be fetched first.
+    """
 
     node: int
     offset: int
@@ -53,6 +74,7 @@ class Write(Request[Written]):
     cred: Cred
     limit_bytes: int | None = None
     """RLIMIT_FSIZE: shorten a write that crosses it, EFBIG for one that starts behind it."""
+    blocking: bool = False
 
 
 @request("fs", errors=(EIO, EISDIR, EINVAL, ENOMEM), idempotent=True)
@@ -78,13 +100,15 @@ class Pages(Request[tuple[int, ...]]):
     """Frames of the pages `first` … `first + count - 1` for a mapping, shorter at end of file.
 
     Where `for_write`, holes are filled and the pages are kept as dirty. fs keeps its own
-    reference to each frame; the mapping adds its own.
+    reference to each frame; the mapping adds its own, before anything else runs. Waits for a disk
+    only where `may_wait`: others run meanwhile.
     """
 
     node: int
     first: int
     count: int
     for_write: bool
+    may_wait: bool = False
 
 
 @request("fs", errors=(EINVAL, EISDIR, EPERM, EACCES, EROFS, EFBIG, EIO, ENOSPC, ETXTBSY))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from errno import EBADF, EFBIG, EINVAL, EISDIR, ENOTDIR, EOVERFLOW
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import PosixError
 from services.fs.api import (
     APPEND,
+    NOT_CACHED,
     Attr,
     Close,
     DirEntry,
     DropLocks,
+    Fetch,
     PathOf,
     Read,
     ReadDir,
@@ -32,13 +34,17 @@ from services.proc.abi import (
     S_IFMT,
     SIGXFSZ,
 )
-from services.proc.descriptors import OpenFile
+from services.proc.descriptors import OpenFile, drop
+from services.proc.park import Interrupted
 from services.proc.signals import send
 
 if TYPE_CHECKING:
     from bus.core import Port
+    from bus.message import Request
     from services.drivers.ram.api import Extent
     from services.proc.task import Thread
+
+R = TypeVar("R")
 
 OFFSET_MAX = (1 << 63) - 1
 
@@ -74,6 +80,10 @@ class FsFile(OpenFile):
             raise PosixError(EISDIR)
         at = self.offset if offset is None else offset
         count = await self._fs.call(Read(self._node, at, extents))
+        if count == NOT_CACHED:
+            length = sum([size for _, size in extents])
+            again = Read(self._node, at, extents, blocking=True)
+            count = await self._fetched(thread, again, [(at, length)])
         if offset is None:
             self.offset = at + count
         return count
@@ -88,6 +98,11 @@ class FsFile(OpenFile):
         cred = thread.process.credentials.cred
         try:
             written = await self._fs.call(Write(self._node, at, extents, cred, bound))
+            if written.count == NOT_CACHED:
+                start = written.end
+                end = start + sum([size for _, size in extents])
+                again = Write(self._node, at, extents, cred, bound, blocking=True)
+                written = await self._fetched(thread, again, [(start, 1), (end - 1, 1)])
         except PosixError as error:
             if error.errno == EFBIG and bound is not None:
                 send.to_thread(thread, send.user_info(SIGXFSZ, thread.process))
@@ -95,6 +110,27 @@ class FsFile(OpenFile):
         if offset is None:
             self.offset = written.end
         return written.count
+
+    async def _fetched(
+        self, thread: Thread, request: Request[R], ranges: list[tuple[int, int]]
+    ) -> R:
+        """Make a request that holds the extents of a buffer after its pages were waited for.
+
+        While others ran, a thread may have closed the description, or changed what the buffer's
+        addresses mean: then the call begins again, as in `anon.wait_holding`. Nothing was moved.
+        """
+        memory = thread.space.memory
+        before = memory.generation
+        self.holders += 1
+        try:
+            for start, length in ranges:
+                await self._fs.call(Fetch(self._node, start, length))
+            if memory.generation != before:
+                thread.work = True
+                raise Interrupted
+            return await self._fs.call(request)
+        finally:
+            await drop(self, thread)
 
     async def seek(self, thread: Thread, offset: int, whence: int) -> int:
         """lseek(2)."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import threading
 from errno import EBADF, EEXIST, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ESTALE
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from bus.errors import PosixError
 from services.drivers.hosttree import api
@@ -178,3 +181,42 @@ async def test_names_are_made_as_asked(driver: Driver, tmp_path: Path) -> None:
     await driver.call(api.Remove(driver.tree, b"made%o" % stat.S_IFDIR, True))
     space = await driver.call(api.SpaceOf(driver.tree))
     assert space.blocks >= space.free >= 0
+
+
+async def test_what_the_disk_has_is_read_while_others_run(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(8 * PAGE_BYTES)
+    (tmp_path / "tree/cold").write_bytes(data)
+    handle = await driver.open(b"cold")
+    extents = [(PAGE_BYTES, len(data))]
+    go_on = threading.Event()
+    preadv = os.preadv
+
+    def slow(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
+        if flags == os.RWF_NOWAIT and offset:
+            raise BlockingIOError  # as Linux has it where the page is on the disk only
+        assert flags or go_on.wait(20), "nobody else ran"
+        return preadv(fd, buffers if not flags else [buffers[0][:5000]], offset, flags)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    assert await driver.call(api.ReadFile(handle, 0, extents, api.NOW)) == api.WOULD_WAIT
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.call, api.ReadFile(handle, 0, extents, api.ASIDE))
+        await wait_all_tasks_blocked()
+        await driver.call(api.CloseFile(handle))
+        go_on.set()
+    assert bytes(driver.ram.bytes[PAGE_BYTES : PAGE_BYTES + len(data)]) == data
+
+
+async def test_what_the_host_has_in_memory_is_read_at_once(driver: Driver, tmp_path: Path) -> None:
+    data = os.urandom(3 * PAGE_BYTES + 5)
+    (tmp_path / "tree/warm").write_bytes(data)
+    handle = await driver.open(b"warm")
+    for patience in (api.NOW, api.ASIDE, api.BLOCKING):
+        driver.ram.zero(PAGE_BYTES, 8 * PAGE_BYTES)
+        request = api.ReadFile(handle, 1, [(PAGE_BYTES, 5000), (3 * PAGE_BYTES, 50_000)], patience)
+        assert await driver.call(request) == len(data) - 1
+        assert bytes(driver.ram.bytes[PAGE_BYTES : PAGE_BYTES + 5000]) == data[1:5001]
+        end = 3 * PAGE_BYTES + len(data) - 5001
+        assert bytes(driver.ram.bytes[3 * PAGE_BYTES : end]) == data[5001:]
