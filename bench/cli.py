@@ -32,6 +32,7 @@ Platforms = Annotated[str, typer.Option(help="where to run them")]
 Repeats = Annotated[int, typer.Option(min=1, help="runs of each")]
 Target = Annotated[float, typer.Option(min=0.01, help="seconds that a run should take")]
 Output = Annotated[Path | None, typer.Option(help="JSON file of all samples")]
+PAGE_COLUMNS = 110
 EVERYWHERE = ",".join(NAMES)
 
 
@@ -71,6 +72,12 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _console() -> Console:
+    """The terminal, or a page that is wide enough for the table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PAGE_COLUMNS)
+
+
 def _possible(suite: Suite, benchmarks: list[Benchmark]) -> tuple[list[Benchmark], list[str]]:
     """Those whose programs are here, and a line about each of the others."""
     possible, lines = [], []
@@ -89,7 +96,7 @@ def _run(
     suite: Suite, only: str, platforms: str, repeats: int, target_s: float, output: Path | None
 ) -> int:
     """Measure, print the table, write the file; 1 where something could not be measured."""
-    console = Console()
+    console = _console()
     names = _comma_separated(only, suite.names, "benchmark")
     where = _comma_separated(platforms, NAMES, "platform")
     benchmarks, complaints = _possible(suite, suite.chosen(names))

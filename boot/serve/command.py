@@ -109,9 +109,11 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def serve(options: argparse.Namespace) -> int:
     """`hardtack serve`; the exit status."""
-    signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         return _serve(options)
     except KernelEnded as ended:
         print(ended, file=sys.stderr)
         return ended.status or 1
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,6 @@ web server stands in. Their files are written inside the kernel, so the host's d
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import sys
@@ -123,13 +122,9 @@ PYTHON = attrs.evolve(
 
 def choose() -> tuple[list[Site], list[Site]]:
     """What this machine can serve, at least one; and what it lacks."""
-    lacking = [site for site in (NGINX, REDIS) if not shutil.which(site.program, path=_path())]
+    lacking = [site for site in (NGINX, REDIS) if not shutil.which(site.program, path=DEFAULT_PATH)]
     found = [site for site in (NGINX, REDIS) if site not in lacking]
     return (found if NGINX in found else [PYTHON, *found]), lacking
-
-
-def _path() -> str:
-    return f"{os.environ.get('PATH', '')}:{DEFAULT_PATH}"
 
 
 def free_port(wanted: int, taken: Sequence[int] = ()) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import shutil
 import socket
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from boot.config import ConfigError
-from boot.serve import figures, install, sites
+from boot.serve import command, figures, install, sites
 from boot.serve.clients import Redis, fetch, try_redis
 from boot.serve.figures import Figures
 from boot.serve.sites import LOOPBACK, NGINX, PYTHON, REDIS
@@ -165,6 +166,23 @@ def test_servers_inside_answer_and_everything_ends() -> None:
     assert "200 OK" in ran.stdout
     if shutil.which("redis-server"):
         assert "PING gave PONG" in ran.stdout
+
+
+@pytest.mark.timeout(180)
+def test_without_servers_python_serves_at_the_next_free_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sites, "DEFAULT_PATH", "/nowhere")
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        options = argparse.Namespace(http=taken, redis=6379, once=True, install=False)
+        assert command.serve(options) == 0
+    shown = capsys.readouterr().out
+    assert f"port {taken} is taken: Python gets " in shown
+    assert "not installed here: nginx and redis-server" in shown
+    assert "200 OK" in shown
 
 
 def test_a_port_that_is_none_is_told() -> None:
