@@ -10,13 +10,14 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from services.net.proto import ethernet
+from services.net.proto import ethernet, udp
 from services.net.proto.checksum import sum_bytes, sum_pieces
 from services.net.proto.packet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, Frame
 
 if TYPE_CHECKING:
     from services.net.proto.packet import Part
 
+_UDP_CHECKSUM_AT = udp.Datagram.checksum_at
 _IP_AT = ethernet.HEADER_BYTES
 _ADDRESSES = {GSO_TCPV4: slice(26, 34), GSO_TCPV6: slice(22, 54)}
 _TCP_AT = {GSO_TCPV4: 34, GSO_TCPV6: 54}
@@ -37,8 +38,10 @@ def complete(frame: Frame) -> Frame:
     at = start + frame.checksum_at
     if start > len(data) or at + 2 > len(data):
         raise ValueError("checksum field outside the frame")
-    # Zero would mean "no checksum" to UDP; for all others the two zeros are one.
-    _HALF.pack_into(data, at, -sum_bytes(memoryview(data)[start:]) % 0xFFFF or 0xFFFF)
+    total = -sum_bytes(memoryview(data)[start:]) % 0xFFFF
+    if not total and frame.checksum_at == _UDP_CHECKSUM_AT:
+        total = 0xFFFF  # to UDP zero means "no checksum"; Wireshark wants it zero elsewhere
+    _HALF.pack_into(data, at, total)
     return Frame([memoryview(data)], -1, 0, frame.gso_type, frame.gso_bytes, frame.header_bytes)
 
 

@@ -81,6 +81,18 @@ def test_a_udp_checksum_never_becomes_zero() -> None:
     assert b"".join(done.parts)[40:42] == b"\xff\xff"
 
 
+def test_a_tcp_checksum_may_be_zero() -> None:
+    """As Wireshark wants it, unlike UDP's; any body whose sum fits will do."""
+    _, frame = big_frame(GSO_TCPV4, "PA", b"xx")
+    frame.gso_type = 0
+    wire = bytearray(b"".join(frame.parts))
+    wanted = checksum.finish(checksum.sum_bytes(wire[34:]))
+    wire[-2:] = ((int.from_bytes(wire[-2:], "big") + wanted) % 0xFFFF).to_bytes(2, "big")
+    frame.parts = [bytes(wire)]
+    (done,) = gso.split(frame)
+    assert b"".join(done.parts)[50:52] == b"\0\0"
+
+
 @given(
     st.binary(max_size=120),
     st.integers(-2, 130),

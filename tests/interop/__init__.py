@@ -1,0 +1,1 @@
+"""Hardtack's network against Linux's own, over taps between network namespaces."""
