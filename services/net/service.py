@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from bus.errors import MalformedRequest
-from services.drivers.clock.api import MONOTONIC, Now, Sleep
+from services.drivers.clock.api import MONOTONIC, REALTIME, Now, Sleep
 from services.drivers.entropy.api import Draw
 from services.drivers.nic.api import Describe
 from services.net import api, configure, report
@@ -89,6 +89,8 @@ class NetService:
             self.board.place(self._ram.bytes[paddr : paddr + length])
         self.network = Network(self.board, self._ram.bytes, RandomStream(key))
         self.network.now_ns = await self._clock.call(NOW)
+        realtime_ns = await self._clock.call(Now(REALTIME))
+        self.network.realtime_offset_ns = realtime_ns - self.network.now_ns
         self.card = CardEnd(self._ram, self.network, self._wires)
         card = await self._nic.call(Describe())
         self._wires.interrupt = self._interrupt

@@ -150,6 +150,15 @@ class NetSocket:
         """SIOCINQ and the like."""
         raise PosixError(EINVAL)
 
+    def held(self) -> tuple[int, int]:
+        """Bytes that wait to be received, and to be sent (SO_MEMINFO)."""
+        return 0, 0
+
+    def set_low_water(self, count: int) -> None:
+        """SO_RCVLOWAT: readable from so many bytes on."""
+        self.low_water_bytes = count
+        self.refresh()
+
     def get_option(self, level: int, option: int, given: bytes) -> bytes:
         """getsockopt(2)."""
         raise PosixError(EOPNOTSUPP)
@@ -159,7 +168,7 @@ class NetSocket:
         raise PosixError(EOPNOTSUPP)
 
     def limits_changed(self) -> None:
-        """SO_SNDBUF, SO_RCVBUF or SO_RCVLOWAT were set."""
+        """SO_SNDBUF or SO_RCVBUF were set."""
         self.refresh()
 
     def close(self, wait: bool) -> bool:

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from services.net.socket.ports import Ports
 
 MAX_PAYLOAD_BYTES = 65_507
+LOOPS = {
+    4: (abi.IPPROTO_IP, abi.IP_MULTICAST_LOOP),
+    16: (abi.IPPROTO_IPV6, abi.IPV6_MULTICAST_LOOP),
+}
 OVERHEAD_BYTES = 768
 """What a datagram costs its receiver beside its data."""
 
@@ -62,8 +66,8 @@ class UdpSocket(InetSocket):
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
     ) -> None:
         super().__init__(network, family, type_, protocol, inode, uid)
-        self._queue: deque[tuple[Packet, bytes | memoryview, int]] = deque()
-        """(packet, data, source port) of what has come."""
+        self._queue: deque[tuple[Packet, bytes | memoryview, int, int]] = deque()
+        """(packet, data, source port, when: MONOTONIC ns) of what has come."""
         self._charged = 0
         self._corked: bytes = b""
         self.drops = 0
@@ -192,6 +196,7 @@ class UdpSocket(InetSocket):
         packet.ttl, packet.tos = self._ttl_for(packet.dst), self.service_class
         discover = self.kept.get((abi.IPPROTO_IP, abi.IP_MTU_DISCOVER), 1)
         packet.dont_fragment = discover in (2, 3)
+        packet.loops = bool(self.kept.get(LOOPS[len(packet.dst)], 1))
         self.network.udp.counters(packet.dst).OutDatagrams += 1
         self.network.stack.output(packet, path)  # type: ignore[arg-type]
 
@@ -232,7 +237,7 @@ class UdpSocket(InetSocket):
             counters.InErrors += 1
             return
         self._charged += charge
-        self._queue.append((packet, data, source_port))
+        self._queue.append((packet, data, source_port, self.network.stack.now_ns))
         self.tell(IN)
 
     def receive(self, extents: Extents, flags: int) -> Received:
@@ -246,7 +251,7 @@ class UdpSocket(InetSocket):
             if self.shut & SHUT_IN:
                 return Received(0)
             raise PosixError(EAGAIN)
-        packet, data, source_port = self._queue[0]
+        packet, data, source_port, arrived_ns = self._queue[0]
         if not flags & abi.MSG_PEEK:
             self._queue.popleft()
             self._charged -= len(data) + OVERHEAD_BYTES
@@ -256,7 +261,7 @@ class UdpSocket(InetSocket):
         size, shown = len(data), 0
         if count < size:
             shown |= abi.MSG_TRUNC
-        extras = options_ip.received_extras(self, packet) if self.kept else ()
+        extras = options_ip.received_extras(self, packet, arrived_ns) if self.kept else ()
         name = self.shown(packet.src, source_port)
         return Received(size if flags & abi.MSG_TRUNC else count, name, extras, shown)
 
@@ -283,6 +288,10 @@ class UdpSocket(InetSocket):
         """The next datagram's size."""
         return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
 
+    def held(self) -> tuple[int, int]:
+        """Charged bytes that wait to be received; nothing waits to be sent."""
+        return self._charged, 0
+
     @property
     def queued_bytes(self) -> int:
         """Charged bytes that wait to be received (/proc/net/udp)."""
@@ -290,15 +299,21 @@ class UdpSocket(InetSocket):
 
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
         """IPPROTO_UDP."""
-        if level != IPPROTO_UDP or option not in (abi.UDP_CORK, abi.UDP_SEGMENT, abi.UDP_GRO):
+        if level != IPPROTO_UDP:
+            return super().get_own(level, option, given)
+        if option not in (abi.UDP_CORK, abi.UDP_SEGMENT, abi.UDP_GRO):
             raise PosixError(ENOPROTOOPT)
         return options.packed(self.kept.get((level, option), 0))
 
     def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
-        """IPPROTO_UDP; UDP_GRO is refused, as datagrams are never merged."""
-        if level != IPPROTO_UDP or option not in (abi.UDP_CORK, abi.UDP_SEGMENT):
+        """IPPROTO_UDP; UDP_GRO allows datagrams to be merged, which never happens."""
+        if level != IPPROTO_UDP:
             raise PosixError(ENOPROTOOPT)
         number = options.integer(value)
+        if option not in (abi.UDP_CORK, abi.UDP_SEGMENT, abi.UDP_GRO):
+            raise PosixError(ENOPROTOOPT)
+        if option != abi.UDP_SEGMENT:
+            number = int(bool(number))
         if option == abi.UDP_SEGMENT and not 0 <= number <= 0xFFFF:
             raise PosixError(EINVAL)
         self.kept[level, option] = number

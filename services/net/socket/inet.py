@@ -11,12 +11,13 @@ from errno import (
     ENODEV,
     ENOPROTOOPT,
     ENOTCONN,
+    EOPNOTSUPP,
 )
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.net.socket import abi, names, options, options_ip
-from services.net.socket.abi import AF_INET, AF_INET6, AF_UNSPEC, SOL_SOCKET
+from services.net.socket.abi import AF_INET, AF_INET6, AF_UNSPEC, RAW, SOL_SOCKET
 from services.net.socket.base import NetSocket
 from services.net.socket.ports import FIRST_UNPRIVILEGED, Binding
 
@@ -183,15 +184,21 @@ class InetSocket(NetSocket):
         """getsockopt(2): by level."""
         if level == SOL_SOCKET:
             return options.get(self, option)
-        if level == abi.IPPROTO_IP or (level == abi.IPPROTO_IPV6 and self.family == AF_INET6):
+        if self._of_ip(level):
             return options_ip.get(self, level, option)
         return self.get_own(level, option, given)
+
+    def _of_ip(self, level: int) -> bool:
+        """Whether a level is that of IP; an IPv6 socket has IPv4's too, but a raw one."""
+        if level == abi.IPPROTO_IP:
+            return self.family == AF_INET or self.type != RAW
+        return level == abi.IPPROTO_IPV6 and self.family == AF_INET6
 
     def set_option(self, level: int, option: int, value: bytes, privileged: bool) -> None:
         """setsockopt(2): by level."""
         if level == SOL_SOCKET:
             options.put(self, option, value, privileged)
-        elif level == abi.IPPROTO_IP or (level == abi.IPPROTO_IPV6 and self.family == AF_INET6):
+        elif self._of_ip(level):
             options_ip.put(self, level, option, value, privileged)
         else:
             self.put_own(level, option, value, privileged)
@@ -199,8 +206,8 @@ class InetSocket(NetSocket):
         self.options_changed()
 
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
-        """Options of the socket's own protocol; ENOPROTOOPT."""
-        raise PosixError(ENOPROTOOPT)
+        """Options of the socket's own protocol; EOPNOTSUPP (of IPv6, ENOPROTOOPT)."""
+        raise PosixError(EOPNOTSUPP if self.family == AF_INET else ENOPROTOOPT)
 
     def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
         """Options of the socket's own protocol; ENOPROTOOPT."""
@@ -208,6 +215,12 @@ class InetSocket(NetSocket):
 
     def options_changed(self) -> None:
         """An option above the socket's own protocol was set."""
+
+    @property
+    def takes_all_groups(self) -> bool:
+        """IP_MULTICAST_ALL: whatever comes to an IPv4 group of this host is for this socket too."""
+        key = abi.IPPROTO_IP, abi.IP_MULTICAST_ALL
+        return bool(self.kept.get(key, self.family == AF_INET))
 
     @property
     def hops(self) -> int:

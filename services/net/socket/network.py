@@ -27,7 +27,7 @@ from services.net.ip.stack import Stack
 from services.net.netlink.abi import AF_NETLINK
 from services.net.netlink.hub import Hub
 from services.net.proto import udp
-from services.net.socket import abi
+from services.net.socket import abi, options_group
 from services.net.socket.abi import (
     AF_INET,
     AF_INET6,
@@ -75,6 +75,10 @@ class Network:
         self.raws: dict[RawSocket, Callable[[Packet, bytes], bool]] = {}
         """Raw sockets, and how each hears of packets."""
         self.sockets: dict[int, NetSocket] = {}
+        self.max_backlog = 4096
+        """net.core.somaxconn."""
+        self.realtime_offset_ns = 0
+        """REALTIME less MONOTONIC, for SO_TIMESTAMP; the shell sets it."""
         self.netlink = Hub(self)
         self.watching = False
         """Somebody wants to hear of changes (`Hub.look`)."""
@@ -250,9 +254,10 @@ class Network:
         """IP_MULTICAST_IF or IPV6_MULTICAST_IF as an index; 0 where it was not set."""
         if len(address) == 16:
             return socket.kept.get((abi.IPPROTO_IPV6, abi.IPV6_MULTICAST_IF), 0)
+        index = socket.kept.get(options_group.OUT_INDEX, 0)
         word = socket.kept.get((abi.IPPROTO_IP, abi.IP_MULTICAST_IF), 0)
-        if not word:
-            return 0
+        if index or not word:
+            return index
         try:
             return self.group_interface(address, word.to_bytes(4, "big"), 0)
         except PosixError:

@@ -1,15 +1,19 @@
-"""Options of IPPROTO_IP and IPPROTO_IPV6 (ip(7), ipv6(7)), and the extras of messages."""
+"""Options of IPPROTO_IP and IPPROTO_IPV6 (ip(7), ipv6(7)), and the extras of messages.
+
+Most are numbers, and a `Rule` says which. What Linux has and this stack does not (`fixed`) tells
+its default and takes no other value: ENOPROTOOPT, so nobody counts on what would not happen.
+"""
 
 from __future__ import annotations
 
 import struct
-from errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EPERM
-from typing import TYPE_CHECKING
+from errno import EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN
+from typing import TYPE_CHECKING, NamedTuple
 
 from bus.errors import PosixError
-from services.net.socket import abi
-from services.net.socket.abi import AF_INET6, IPPROTO_IP, IPPROTO_IPV6
-from services.net.socket.options import integer, integer_or_byte, packed
+from services.net.socket import abi, options_group
+from services.net.socket.abi import IPPROTO_IP, IPPROTO_IPV6, RAW, STREAM
+from services.net.socket.options import STAMP, integer, packed, stamp
 
 if TYPE_CHECKING:
     from services.net.api import ControlMessage
@@ -17,110 +21,195 @@ if TYPE_CHECKING:
     from services.net.socket.inet import InetSocket
 
 DEFAULT_TTL = 64
-DEFAULTS4 = {
-    abi.IP_TOS: 0, abi.IP_TTL: -1, abi.IP_PKTINFO: 0, abi.IP_MTU_DISCOVER: 1, abi.IP_RECVERR: 0,
-    abi.IP_RECVTTL: 0, abi.IP_RECVTOS: 0, abi.IP_FREEBIND: 0, abi.IP_TRANSPARENT: 0,
-    abi.IP_BIND_ADDRESS_NO_PORT: 0, abi.IP_MULTICAST_TTL: 1, abi.IP_MULTICAST_LOOP: 1,
-    abi.IP_MULTICAST_ALL: 1, abi.IP_HDRINCL: 0,
-}  # fmt: skip
-DEFAULTS6 = {
-    abi.IPV6_UNICAST_HOPS: -1, abi.IPV6_MULTICAST_HOPS: 1, abi.IPV6_MULTICAST_LOOP: 1,
-    abi.IPV6_MTU_DISCOVER: 1, abi.IPV6_RECVERR: 0, abi.IPV6_V6ONLY: 0, abi.IPV6_RECVPKTINFO: 0,
-    abi.IPV6_RECVHOPLIMIT: 0, abi.IPV6_RECVTCLASS: 0, abi.IPV6_TCLASS: 0, abi.IPV6_DONTFRAG: 0,
-    abi.IPV6_FREEBIND: 0, abi.IPV6_MULTICAST_IF: 0,
-}  # fmt: skip
-SWITCHES4 = frozenset(
-    (
-        abi.IP_PKTINFO, abi.IP_RECVERR, abi.IP_RECVTTL, abi.IP_RECVTOS, abi.IP_FREEBIND,
-        abi.IP_BIND_ADDRESS_NO_PORT, abi.IP_MULTICAST_LOOP, abi.IP_MULTICAST_ALL,
-    )
-)  # fmt: skip
-SWITCHES6 = frozenset(
-    (
-        abi.IPV6_MULTICAST_LOOP, abi.IPV6_RECVERR, abi.IPV6_RECVPKTINFO, abi.IPV6_RECVHOPLIMIT,
-        abi.IPV6_RECVTCLASS, abi.IPV6_DONTFRAG, abi.IPV6_FREEBIND,
-    )
-)  # fmt: skip
-RANGES = {
-    (IPPROTO_IP, abi.IP_TOS): (0, 255), (IPPROTO_IP, abi.IP_TTL): (1, 255),
-    (IPPROTO_IP, abi.IP_MTU_DISCOVER): (0, 5), (IPPROTO_IP, abi.IP_MULTICAST_TTL): (0, 255),
-    (IPPROTO_IPV6, abi.IPV6_UNICAST_HOPS): (-1, 255), (IPPROTO_IPV6, abi.IPV6_TCLASS): (-1, 255),
-    (IPPROTO_IPV6, abi.IPV6_MULTICAST_HOPS): (-1, 255),
-    (IPPROTO_IPV6, abi.IPV6_MTU_DISCOVER): (0, 5),
-}  # fmt: skip
-MEMBERSHIPS = {
-    (IPPROTO_IP, abi.IP_ADD_MEMBERSHIP): True,
-    (IPPROTO_IP, abi.IP_DROP_MEMBERSHIP): False,
-    (IPPROTO_IPV6, abi.IPV6_ADD_MEMBERSHIP): True,
-    (IPPROTO_IPV6, abi.IPV6_DROP_MEMBERSHIP): False,
+ECN_MASK = 3
+"""The low bits of TOS, which are TCP's own where there is TCP (RFC 3168)."""
+
+
+class Rule(NamedTuple):
+    """What an option may be set to. A `switch` keeps of any number whether it is 0."""
+
+    default: int = 0
+    low: int = 0
+    high: int = 0
+    switch: bool = False
+    reset: int | None = None
+    """What -1 stands for, where it is not a number as any other."""
+    least: int = 0
+    """Bytes that the value must have; EINVAL."""
+    streams: bool = True
+    """Whether a stream socket has it."""
+    raw: bool = False
+    """Whether only a raw socket has it; ENOPROTOOPT on others."""
+
+
+SWITCH, FIXED = Rule(switch=True), Rule()
+INTEGER_SWITCH, INTEGER_FIXED = Rule(switch=True, least=4), Rule(least=4)
+RULES: dict[tuple[int, int], Rule] = {
+    (IPPROTO_IP, option): rule
+    for option, rule in {
+        abi.IP_TOS: Rule(high=255),
+        abi.IP_TTL: Rule(DEFAULT_TTL, 1, 255, reset=DEFAULT_TTL, least=1),
+        abi.IP_HDRINCL: Rule(switch=True, raw=True),
+        abi.IP_RECVOPTS: FIXED,
+        abi.IP_RETOPTS: FIXED,
+        abi.IP_PKTINFO: SWITCH,
+        abi.IP_MTU_DISCOVER: Rule(1, 0, 5),
+        abi.IP_RECVERR: SWITCH,
+        abi.IP_RECVTTL: SWITCH,
+        abi.IP_RECVTOS: SWITCH,
+        abi.IP_FREEBIND: Rule(switch=True, least=1),
+        abi.IP_PASSSEC: FIXED,
+        abi.IP_TRANSPARENT: Rule(least=1),
+        abi.IP_RECVORIGDSTADDR: FIXED,
+        abi.IP_MINTTL: Rule(least=1),
+        abi.IP_NODEFRAG: Rule(raw=True),
+        abi.IP_CHECKSUM: FIXED,
+        abi.IP_BIND_ADDRESS_NO_PORT: SWITCH,
+        abi.IP_RECVFRAGSIZE: FIXED,
+        abi.IP_RECVERR_RFC4884: FIXED,
+        abi.IP_MULTICAST_TTL: Rule(1, 0, 255, reset=1, least=1, streams=False),
+        abi.IP_MULTICAST_LOOP: Rule(1, switch=True, least=1),
+        abi.IP_MULTICAST_ALL: Rule(1, 0, 1, least=1),
+        abi.IP_UNICAST_IF: Rule(least=4),
+    }.items()
+} | {
+    (IPPROTO_IPV6, option): rule
+    for option, rule in {
+        abi.IPV6_2292PKTINFO: INTEGER_FIXED,
+        abi.IPV6_2292HOPOPTS: INTEGER_FIXED,
+        abi.IPV6_2292DSTOPTS: INTEGER_FIXED,
+        abi.IPV6_2292RTHDR: INTEGER_FIXED,
+        abi.IPV6_2292HOPLIMIT: INTEGER_FIXED,
+        abi.IPV6_FLOWINFO: INTEGER_FIXED,
+        abi.IPV6_UNICAST_HOPS: Rule(DEFAULT_TTL, -1, 255, reset=DEFAULT_TTL, least=4),
+        abi.IPV6_MULTICAST_HOPS: Rule(1, 0, 255, reset=1, least=4, streams=False),
+        abi.IPV6_MULTICAST_LOOP: Rule(1, 0, 1, least=4),
+        abi.IPV6_ROUTER_ALERT: Rule(least=4, raw=True),
+        abi.IPV6_MTU_DISCOVER: Rule(1, 0, 5, least=4),
+        abi.IPV6_RECVERR: INTEGER_SWITCH,
+        abi.IPV6_V6ONLY: INTEGER_SWITCH,
+        abi.IPV6_RECVERR_RFC4884: INTEGER_FIXED,
+        abi.IPV6_RECVPKTINFO: INTEGER_SWITCH,
+        abi.IPV6_RECVHOPLIMIT: INTEGER_SWITCH,
+        abi.IPV6_RECVHOPOPTS: INTEGER_FIXED,
+        abi.IPV6_RECVRTHDR: INTEGER_FIXED,
+        abi.IPV6_RECVDSTOPTS: INTEGER_FIXED,
+        abi.IPV6_RECVPATHMTU: INTEGER_FIXED,
+        abi.IPV6_DONTFRAG: SWITCH,
+        abi.IPV6_RECVTCLASS: INTEGER_SWITCH,
+        abi.IPV6_TCLASS: Rule(0, 0, 255, reset=0, least=4),
+        abi.IPV6_AUTOFLOWLABEL: FIXED,
+        abi.IPV6_MINHOPCOUNT: INTEGER_FIXED,
+        abi.IPV6_RECVORIGDSTADDR: INTEGER_FIXED,
+        abi.IPV6_TRANSPARENT: INTEGER_FIXED,
+        abi.IPV6_UNICAST_IF: INTEGER_FIXED,
+        abi.IPV6_RECVFRAGSIZE: INTEGER_FIXED,
+        abi.IPV6_FREEBIND: INTEGER_SWITCH,
+    }.items()
 }
+MIN_MTU_V6, MAX_MTU_V4 = 1280, 0xFFFF
+PACKET_INFO_BYTES = 20
+PATH_MTU = ((IPPROTO_IP, abi.IP_MTU), (IPPROTO_IPV6, abi.IPV6_MTU))
+TRAFFIC = ((IPPROTO_IP, abi.IP_TOS), (IPPROTO_IPV6, abi.IPV6_TCLASS))
 
 
 def get(socket: InetSocket, level: int, option: int) -> bytes:
     """getsockopt(2) at these levels; ENOPROTOOPT, ENOTCONN."""
-    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
-        raise PosixError(ENOPROTOOPT)
-    if (level, option) in ((IPPROTO_IP, abi.IP_MTU), (IPPROTO_IPV6, abi.IPV6_MTU)):
+    key = level, option
+    if key in PATH_MTU:
         remote = socket.remote
         if remote is None:
             raise PosixError(ENOTCONN)
-        return packed(socket.network.stack.route(remote[0]).mtu)
-    if level == IPPROTO_IP and option == abi.IP_OPTIONS:
+        mtu = socket.network.stack.route(remote[0]).mtu
+        return packed(min(mtu, MAX_MTU_V4) if len(remote[0]) == 4 else mtu)
+    if key == (IPPROTO_IP, abi.IP_OPTIONS):
         return b""
-    if level == IPPROTO_IP and option == abi.IP_MULTICAST_IF:
-        return socket.kept.get((level, option), 0).to_bytes(4, "big")
-    defaults = DEFAULTS4 if level == IPPROTO_IP else DEFAULTS6
-    if option not in defaults:
+    if key == (IPPROTO_IP, abi.IP_PKTOPTIONS) and socket.type == STREAM:
+        return b""
+    if key == (IPPROTO_IP, abi.IP_MULTICAST_IF):
+        return socket.kept.get(key, 0).to_bytes(4, "big")
+    if key == (IPPROTO_IPV6, abi.IPV6_MULTICAST_IF):
+        return packed(socket.kept.get(key, 0))
+    rule = RULES.get(key)
+    if rule is None:
         raise PosixError(ENOPROTOOPT)
-    value = socket.kept.get((level, option), defaults[option])
-    if value == -1 and option in (abi.IP_TTL, abi.IPV6_UNICAST_HOPS):
-        value = DEFAULT_TTL
-    return packed(value)
+    if key == (IPPROTO_IP, abi.IP_MULTICAST_ALL):
+        return packed(socket.takes_all_groups)
+    return packed(socket.kept.get(key, rule.default))
 
 
 def put(socket: InetSocket, level: int, option: int, value: bytes, privileged: bool) -> None:
-    """setsockopt(2) at these levels; ENOPROTOOPT, EINVAL, EPERM, ENODEV, EADDRNOTAVAIL."""
-    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
-        raise PosixError(ENOPROTOOPT)
-    if (level, option) in MEMBERSHIPS:
-        _membership(socket, level, value, MEMBERSHIPS[level, option])
+    """setsockopt(2) at these levels; ENOPROTOOPT, EINVAL, ENODEV, EADDRNOTAVAIL, EADDRINUSE."""
+    key = level, option
+    if key in options_group.MEMBERSHIPS:
+        options_group.change(socket, level, option, value)
         return
-    if level == IPPROTO_IP and option == abi.IP_MULTICAST_IF:
-        _multicast_interface(socket, value)
+    if key == (IPPROTO_IP, abi.IP_MULTICAST_IF):
+        _multicast_interface4(socket, value)
         return
-    if level == IPPROTO_IPV6 and option == abi.IPV6_V6ONLY:
-        if socket.binding is not None:
+    if key == (IPPROTO_IPV6, abi.IPV6_MULTICAST_IF):
+        _multicast_interface6(socket, value)
+        return
+    if key == (IPPROTO_IPV6, abi.IPV6_MTU) and integer(value) < MIN_MTU_V6:
+        if integer(value):
             raise PosixError(EINVAL)
-        socket.kept[level, option] = int(bool(integer(value)))
-        return
-    number = integer_or_byte(value) if level == IPPROTO_IP else integer(value)
-    if level == IPPROTO_IP and option == abi.IP_TRANSPARENT and not privileged:
-        raise PosixError(EPERM)
-    if (level, option) in RANGES:
-        socket.kept[level, option] = _in_range(level, option, number)
-    elif option in (SWITCHES4 if level == IPPROTO_IP else SWITCHES6):
-        socket.kept[level, option] = int(bool(number))
-    elif level == IPPROTO_IPV6 and option == abi.IPV6_MULTICAST_IF:
-        if number and number not in socket.network.stack.interfaces:
-            raise PosixError(ENODEV)
-        socket.kept[level, option] = number
-    else:
+        return  # no limit, as it is
+    if key == (IPPROTO_IPV6, abi.IPV6_PKTINFO) and len(value) < PACKET_INFO_BYTES:
+        raise PosixError(EINVAL)
+    if key == (IPPROTO_IP, abi.IP_ROUTER_ALERT) and socket.type != RAW:
+        raise PosixError(EINVAL)
+    rule = RULES.get(key)
+    if rule is None:
         raise PosixError(ENOPROTOOPT)
+    _check_socket(socket, key, rule, value)
+    number = integer(value) if len(value) >= 4 else _short(level, value)
+    if key in TRAFFIC:
+        number = _traffic(socket, level, option, number)
+    socket.kept[key] = _checked(rule, number)
 
 
-def _in_range(level: int, option: int, number: int) -> int:
-    """A number that an option takes; -1 stands for some defaults. EINVAL."""
-    low, high = RANGES[level, option]
-    if number == -1 and level == IPPROTO_IP and option in (abi.IP_TTL, abi.IP_MULTICAST_TTL):
-        return DEFAULT_TTL if option == abi.IP_TTL else 1
-    if not low <= number <= high:
+def _check_socket(socket: InetSocket, key: tuple[int, int], rule: Rule, value: bytes) -> None:
+    """Whether this socket, in this state, takes a value of this length."""
+    if not rule.streams and socket.type == STREAM:
+        raise PosixError(EINVAL if key[0] == IPPROTO_IP else ENOPROTOOPT)
+    if len(value) < rule.least:
+        raise PosixError(EINVAL)
+    if rule.raw and socket.type != RAW:
+        raise PosixError(ENOPROTOOPT)
+    if key == (IPPROTO_IPV6, abi.IPV6_V6ONLY) and (socket.local or socket.type == RAW):
+        raise PosixError(EINVAL)
+
+
+def _short(level: int, value: bytes) -> int:
+    """A value of less than four bytes: IPv4 takes a byte, IPv6 takes nothing of it."""
+    return value[0] if value and level == IPPROTO_IP else 0
+
+
+def _checked(rule: Rule, number: int) -> int:
+    """What is kept; EINVAL outside the range, ENOPROTOOPT for another value of a fixed one."""
+    if rule.switch:
+        return int(bool(number))
+    if number == -1 and rule.reset is not None:
+        return rule.reset
+    if not rule.high and number != rule.default:
+        raise PosixError(ENOPROTOOPT)
+    if rule.high and not rule.low <= number <= rule.high:
         raise PosixError(EINVAL)
     return number
 
 
-def _multicast_interface(socket: InetSocket, value: bytes) -> None:
+def _traffic(socket: InetSocket, level: int, option: int, number: int) -> int:
+    """TOS is a byte, and its low bits stay as they are on a stream; TCLASS likewise."""
+    if level == IPPROTO_IP:
+        number &= 0xFF
+    if socket.type == STREAM and number >= 0:
+        return number & ~ECN_MASK | socket.kept.get((level, option), 0) & ECN_MASK
+    return number
+
+
+def _multicast_interface4(socket: InetSocket, value: bytes) -> None:
     """struct in_addr, ip_mreq or ip_mreqn: the interface of that address or index."""
-    if len(value) < 4:
+    if socket.type == STREAM or len(value) < 4:
         raise PosixError(EINVAL)
     address = value[:4] if len(value) < 8 else value[4:8]
     index = int.from_bytes(value[8:12], "little") if len(value) >= 12 else 0
@@ -129,39 +218,28 @@ def _multicast_interface(socket: InetSocket, value: bytes) -> None:
     if not index and any(address) and not socket.network.stack.is_local(address):
         raise PosixError(EADDRNOTAVAIL)
     socket.kept[IPPROTO_IP, abi.IP_MULTICAST_IF] = int.from_bytes(address, "big")
+    socket.kept[options_group.OUT_INDEX] = index
 
 
-def _membership(socket: InetSocket, level: int, value: bytes, join: bool) -> None:
-    """ip_mreq(n) or ipv6_mreq: join or leave a group; EADDRINUSE, EADDRNOTAVAIL."""
-    if level == IPPROTO_IP:
-        if len(value) < 8:
-            raise PosixError(EINVAL)
-        group, where = value[:4], value[4:8]
-        index = int.from_bytes(value[8:12], "little") if len(value) >= 12 else 0
-    else:
-        if len(value) < 20:
-            raise PosixError(EINVAL)
-        group, where = value[:16], b""
-        index = int.from_bytes(value[16:20], "little")
-    if not (group[0] == 0xFF if len(group) == 16 else group[0] & 0xF0 == 0xE0):
+def _multicast_interface6(socket: InetSocket, value: bytes) -> None:
+    if socket.type == STREAM:
+        raise PosixError(ENOPROTOOPT)
+    number = integer(value)
+    if number and number not in socket.network.stack.interfaces:
+        raise PosixError(ENODEV)
+    if number and socket.ifindex not in (0, number):
         raise PosixError(EINVAL)
-    key = (group, socket.network.group_interface(group, where, index))
-    if join:
-        if key in socket.groups:
-            raise PosixError(EADDRINUSE)
-        socket.network.join(key)
-        socket.groups.add(key)
-    else:
-        if key not in socket.groups:
-            raise PosixError(EADDRNOTAVAIL)
-        socket.groups.discard(key)
-        socket.network.leave(key)
+    socket.kept[IPPROTO_IPV6, abi.IPV6_MULTICAST_IF] = number
 
 
-def received_extras(socket: InetSocket, packet: Packet) -> tuple[ControlMessage, ...]:
+def received_extras(
+    socket: InetSocket, packet: Packet, arrived_ns: int
+) -> tuple[ControlMessage, ...]:
     """Control messages that the receiver asked for of `packet`."""
     kept = socket.kept
     extras: list[ControlMessage] = []
+    if kept.get(STAMP):
+        extras.append(stamp(kept[STAMP], arrived_ns + socket.network.realtime_offset_ns))
     if len(packet.dst) == 4:
         if kept.get((IPPROTO_IP, abi.IP_PKTINFO)):
             local = packet.dst if socket.network.stack.is_local(packet.dst) else bytes(4)
@@ -171,7 +249,7 @@ def received_extras(socket: InetSocket, packet: Packet) -> tuple[ControlMessage,
             extras.append((IPPROTO_IP, abi.IP_TTL, packed(packet.ttl)))
         if kept.get((IPPROTO_IP, abi.IP_RECVTOS)):
             extras.append((IPPROTO_IP, abi.IP_TOS, bytes((packet.tos,))))
-    if socket.family == AF_INET6:
+    if socket.family == abi.AF_INET6:
         if kept.get((IPPROTO_IPV6, abi.IPV6_RECVPKTINFO)):
             shown = packet.dst if len(packet.dst) == 16 else bytes(10) + b"\xff\xff" + packet.dst
             body = shown + struct.pack("<I", packet.ifindex)

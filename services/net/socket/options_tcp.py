@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EINVAL, ENOENT, ENOPROTOOPT
+from errno import EINVAL, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -33,9 +33,21 @@ PLAIN = {
 """Options that are a setting: its name, its unit, the range of what may be set."""
 SWITCHES = frozenset((abi.TCP_NODELAY, abi.TCP_CORK, abi.TCP_QUICKACK))
 CONGESTION_NAMES = ("cubic", "reno")
-MAX_FIN_S = 60
+MAX_FIN_S = 120
+MAX_RTO_S, MAX_DEFERRAL_S = 120, 127 + 248 * 120
+LEAST_CLAMP_BYTES = 1152
 SEGMENT_RANGE = (88, 32767)
-KEPT = frozenset((abi.TCP_WINDOW_CLAMP, abi.TCP_THIN_LINEAR_TIMEOUTS, abi.TCP_TIMESTAMP))
+KEPT = frozenset(
+    (
+        abi.TCP_WINDOW_CLAMP, abi.TCP_THIN_LINEAR_TIMEOUTS, abi.TCP_THIN_DUPACK, abi.TCP_FASTOPEN,
+        abi.TCP_TIMESTAMP,
+    )
+)  # fmt: skip
+FIXED = {
+    abi.TCP_SAVE_SYN: 2, abi.TCP_FASTOPEN_CONNECT: 1, abi.TCP_FASTOPEN_NO_COOKIE: 1,
+    abi.TCP_INQ: 1,
+}  # fmt: skip
+"""What is not here: off, and cannot be set to what Linux would take (up to this)."""
 DEFAULT_MSS = 536
 WORDS = (
     "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
@@ -53,10 +65,11 @@ _INFO = struct.Struct("<8B24I4Q6I4Q2I2Q4I")
 """struct tcp_info (linux/tcp.h) to snd_wnd; what is not counted is 0."""
 
 
-def get(socket: TcpSocket, level: int, option: int) -> bytes:
+def get(socket: TcpSocket, option: int) -> bytes:
     """getsockopt(2) at IPPROTO_TCP; ENOPROTOOPT."""
-    if level != IPPROTO_TCP:
-        raise PosixError(ENOPROTOOPT)
+    if option == abi.TCP_LINGER2:
+        ns = int(socket.setting("linger2_ns"))
+        return packed(-1 if ns < 0 else (ns or socket.network.tcp.limits.time_wait_ns) // NS_PER_S)
     if option in PLAIN:
         name, unit, _, _ = PLAIN[option]
         value = int(socket.setting(name))
@@ -71,14 +84,14 @@ def get(socket: TcpSocket, level: int, option: int) -> bytes:
     if option == abi.TCP_INFO:
         return info(socket)
     if option in KEPT:
-        return packed(socket.kept.get((level, option), 0))
+        return packed(socket.kept.get((IPPROTO_TCP, option), 0))
+    if option in FIXED:
+        return packed(0)
     raise PosixError(ENOPROTOOPT)
 
 
-def put(socket: TcpSocket, level: int, option: int, value: bytes, privileged: bool) -> None:
-    """setsockopt(2) at IPPROTO_TCP; ENOPROTOOPT, EINVAL, ENOENT for an unknown algorithm."""
-    if level != IPPROTO_TCP:
-        raise PosixError(ENOPROTOOPT)
+def put(socket: TcpSocket, option: int, value: bytes) -> None:
+    """setsockopt(2) at IPPROTO_TCP; ENOPROTOOPT, EINVAL, EOPNOTSUPP, ENOENT: no such algorithm."""
     if option == abi.TCP_CONGESTION:
         _congestion(socket, value)
         return
@@ -89,13 +102,46 @@ def put(socket: TcpSocket, level: int, option: int, value: bytes, privileged: bo
         socket.set_setting("linger2_ns", -1 if number < 0 else min(number, MAX_FIN_S) * NS_PER_S)
     elif option == abi.TCP_MAXSEG:
         socket.set_setting("max_segment", _within(number, *SEGMENT_RANGE) if number else 0)
+    elif option == abi.TCP_DEFER_ACCEPT:
+        socket.set_setting("defer_accept_ns", deferral_s(number) * NS_PER_S)
+    elif option == abi.TCP_NOTSENT_LOWAT:
+        socket.set_setting("notsent_lowat", number & 0xFFFF_FFFF)
     elif option in PLAIN:
         name, unit, low, high = PLAIN[option]
         socket.set_setting(name, _within(number, low, high) * unit)
     elif option in KEPT:
-        socket.kept[level, option] = number
+        socket.kept[IPPROTO_TCP, option] = _kept(socket, option, number)
+    elif option in FIXED:
+        if number:
+            raise PosixError(EOPNOTSUPP if 0 < number <= FIXED[option] else EINVAL)
     else:
         raise PosixError(ENOPROTOOPT)
+
+
+def _kept(socket: TcpSocket, option: int, number: int) -> int:
+    """What is remembered of an option that changes nothing by itself."""
+    fresh = socket.connection is None
+    if option == abi.TCP_WINDOW_CLAMP:
+        if not number and not (fresh and socket.listener is None):
+            raise PosixError(EINVAL)
+        return max(number, LEAST_CLAMP_BYTES) if number else 0
+    if option == abi.TCP_FASTOPEN:
+        if number < 0 or not fresh:
+            raise PosixError(EINVAL)
+        # How many may be pending; none is ever, as tcp_fastopen is 0.
+        return min(number, socket.network.max_backlog)
+    if option in (abi.TCP_THIN_LINEAR_TIMEOUTS, abi.TCP_THIN_DUPACK):
+        _within(number, 0, 1)
+    return 0 if option == abi.TCP_THIN_DUPACK else number
+
+
+def deferral_s(seconds: int) -> int:
+    """TCP_DEFER_ACCEPT is kept as retransmissions: the time after which the next one would be."""
+    passed, timeout = 0, 1
+    while passed < seconds and timeout:
+        passed += timeout
+        timeout = min(2 * timeout, MAX_RTO_S)
+    return min(passed, MAX_DEFERRAL_S)
 
 
 def _within(number: int, low: int, high: int) -> int:
@@ -105,6 +151,8 @@ def _within(number: int, low: int, high: int) -> int:
 
 
 def _congestion(socket: TcpSocket, value: bytes) -> None:
+    if not value:
+        raise PosixError(EINVAL)
     name = value.split(b"\0", 1)[0].decode("ascii", "replace")
     if name not in CONGESTION_NAMES:
         raise PosixError(ENOENT)

@@ -10,7 +10,7 @@ from bus.errors import PosixError
 from services.net.api import Amounts, Received
 from services.net.proto.checksum import checksum
 from services.net.proto.packet import Packet, Raw
-from services.net.socket import abi, names, options_ip
+from services.net.socket import abi, names, options, options_ip
 from services.net.socket.abi import (
     AF_INET,
     AF_UNSPEC,
@@ -19,6 +19,7 @@ from services.net.socket.abi import (
     IPPROTO_ICMPV6,
     OUT,
     POLLERR,
+    RAW,
     SHUT_IN,
     SOL_SOCKET,
 )
@@ -29,28 +30,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.net.api import ControlMessage, Extents
+    from services.net.ip.router import Path
     from services.net.socket.network import Network
     from services.net.socket.ports import Ports
 
 OVERHEAD_BYTES = 768
 MAX_BYTES = 65_535
 ICMP_ECHO, ICMP_ECHO_REPLY, ICMPV6_ECHO, ICMPV6_ECHO_REPLY = 8, 0, 128, 129
-ICMP_HEADER_BYTES = 8
+ICMP_HEADER_BYTES, IP_HEADER_BYTES = 8, 20
 
 
 class RawSocket(InetSocket):
     """SOCK_RAW: gets every datagram of its protocol, IPv4's with the IP header."""
 
-    __slots__ = ("_charged", "_filter", "_queue")
+    __slots__ = ("_charged", "_checksum_at", "_filter", "_queue")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
     ) -> None:
         super().__init__(network, family, type_, protocol, inode, uid)
-        self._queue: deque[tuple[Packet, bytes, int]] = deque()
+        self._queue: deque[tuple[Packet, bytes, int, int]] = deque()
         self._charged = 0
+        self._checksum_at = 2 if protocol == IPPROTO_ICMPV6 else -1
+        """IPV6_CHECKSUM."""
         self._filter = 0
         """ICMP_FILTER, ICMPV6_FILTER: types that are not wanted, as bits."""
+        if type_ == RAW:
+            self.kept[SOL_SOCKET, abi.SO_REUSEADDR] = 1
+        if type_ == RAW and protocol == abi.IPPROTO_RAW and family == AF_INET:
+            self.kept[abi.IPPROTO_IP, abi.IP_HDRINCL] = 1
         network.raws[self] = self.hear
         network.stack.raw_listeners.append(network.raws[self])
 
@@ -102,19 +110,26 @@ class RawSocket(InetSocket):
         ):
             raise PosixError(EACCES)
         path = self.network.stack.route(address, self._source(), self.ifindex)
-        data = self._prepare(gather(self.network.memory, extents, size), path.source, address)
-        packet = Packet(self.protocol, path.source, address, Raw(data), self.hops)
-        packet.tos = self.service_class
+        data = gather(self.network.memory, extents, size)
+        if self.kept.get((abi.IPPROTO_IP, abi.IP_HDRINCL)):
+            packet = _with_header(data, path)
+        else:
+            data = self._prepare(data, path.source, address)
+            packet = Packet(self.protocol, path.source, address, Raw(data), self.hops)
+            packet.tos = self.service_class
         self.network.stack.output(packet, path)
         return size
 
     def _prepare(self, data: bytes, source: bytes, target: bytes) -> bytes:
-        """ICMPv6's checksum is the kernel's business (RFC 3542, 3.1)."""
-        if self.protocol != IPPROTO_ICMPV6 or len(data) < 4:
+        """Fill in the checksum, where that is the kernel's business (RFC 3542, 3.1)."""
+        at = self._checksum_at
+        if at < 0 or self.family == AF_INET:
             return data
-        pseudo = source + target + len(data).to_bytes(4, "big") + bytes((0, 0, 0, IPPROTO_ICMPV6))
-        bare = data[:2] + bytes(2) + data[4:]
-        return data[:2] + checksum(pseudo + bare).to_bytes(2, "big") + data[4:]
+        if len(data) < at + 2:
+            raise PosixError(EINVAL)
+        pseudo = source + target + len(data).to_bytes(4, "big") + bytes((0, 0, 0, self.protocol))
+        bare = data[:at] + bytes(2) + data[at + 2 :]
+        return data[:at] + checksum(pseudo + bare).to_bytes(2, "big") + data[at + 2 :]
 
     # Receiving ------------------------------------------------------------------------------
 
@@ -149,7 +164,7 @@ class RawSocket(InetSocket):
         if self._charged + len(data) + OVERHEAD_BYTES > self.receive_limit_bytes:
             return
         self._charged += len(data) + OVERHEAD_BYTES
-        self._queue.append((packet, data, port))
+        self._queue.append((packet, data, port, self.network.stack.now_ns))
         self.tell(IN)
 
     def receive(self, extents: Extents, flags: int) -> Received:
@@ -161,14 +176,14 @@ class RawSocket(InetSocket):
             if self.shut & SHUT_IN:
                 return Received(0)
             raise PosixError(EAGAIN)
-        packet, data, port = self._queue[0]
+        packet, data, port, arrived_ns = self._queue[0]
         if not flags & abi.MSG_PEEK:
             self._queue.popleft()
             self._charged -= len(data) + OVERHEAD_BYTES
             self.refresh()
         count = scatter(self.network.memory, extents, data)
         shown = abi.MSG_TRUNC if count < len(data) else 0
-        extras = options_ip.received_extras(self, packet) if self.kept else ()
+        extras = options_ip.received_extras(self, packet, arrived_ns) if self.kept else ()
         name = self.shown(packet.src, port)
         return Received(len(data) if flags & abi.MSG_TRUNC else count, name, extras, shown)
 
@@ -181,32 +196,78 @@ class RawSocket(InetSocket):
         self.shut |= how
         self.tell(self.ready())
 
+    def held(self) -> tuple[int, int]:
+        """Charged bytes that wait to be received; nothing waits to be sent."""
+        return self._charged, 0
+
     def amounts(self) -> Amounts:
         """The next datagram's size."""
         return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
-
-    def _filter_bytes(self, level: int, option: int) -> int:
-        """The size of this socket's ICMP filter; ENOPROTOOPT where it is asked for another."""
-        sizes = {IPPROTO_ICMP: 4, IPPROTO_ICMPV6: 32}
-        if level != self.protocol or level not in sizes or option != abi.ICMP_FILTER:
-            raise PosixError(ENOPROTOOPT)
-        return sizes[level]
 
     @property
     def queued_bytes(self) -> int:
         """Charged bytes that wait to be received (/proc/net/raw)."""
         return self._charged
 
+    def get_option(self, level: int, option: int, given: bytes) -> bytes:
+        """getsockopt(2): a raw IPv6 socket has two options more."""
+        if self._of_raw6(level, option):
+            return options.packed(self._checksum_at if option == abi.IPV6_CHECKSUM else 0)
+        return super().get_option(level, option, given)
+
+    def set_option(self, level: int, option: int, value: bytes, privileged: bool) -> None:
+        """setsockopt(2)."""
+        if self._of_raw6(level, option):
+            self._put_raw6(level, option, options.integer(value))
+        else:
+            super().set_option(level, option, value, privileged)
+
+    def _of_raw6(self, level: int, option: int) -> bool:
+        return (
+            self.family != AF_INET
+            and level in (abi.SOL_RAW, abi.IPPROTO_IPV6)
+            and option in (abi.IPV6_CHECKSUM, abi.IPV6_HDRINCL)
+        )
+
+    def _put_raw6(self, level: int, option: int, number: int) -> None:
+        """Where the checksum lies, an even offset, or none; whole headers are not taken."""
+        if option == abi.IPV6_HDRINCL:
+            if number:
+                raise PosixError(ENOPROTOOPT)
+        elif number > 0 and number & 1:
+            raise PosixError(EINVAL)
+        elif self.protocol == IPPROTO_ICMPV6 and level == abi.IPPROTO_IPV6:
+            raise PosixError(EINVAL)  # that is fixed
+        else:
+            self._checksum_at = max(number, -1)
+
+    def _filter_bytes(self, level: int, option: int) -> int:
+        """The size of this socket's ICMP filter; EOPNOTSUPP, ENOPROTOOPT where it has none."""
+        own, size = (abi.SOL_RAW, 4) if self.family == AF_INET else (IPPROTO_ICMPV6, 32)
+        if level != own or option != abi.ICMP_FILTER:
+            known = level in (abi.SOL_RAW, own) or self.family != AF_INET
+            raise PosixError(ENOPROTOOPT if known else EOPNOTSUPP)
+        if self.protocol not in (IPPROTO_ICMP, IPPROTO_ICMPV6):
+            raise PosixError(EOPNOTSUPP)
+        return size
+
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
         """ICMP_FILTER, ICMPV6_FILTER."""
         return self._filter.to_bytes(self._filter_bytes(level, option), "little")
 
     def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
-        """ICMP_FILTER, ICMPV6_FILTER: bits of types that are not wanted (raw(7), RFC 3542)."""
+        """ICMP_FILTER, ICMPV6_FILTER: bits of types that are not wanted (raw(7), RFC 3542).
+
+        As many of the first bytes are changed as are given.
+        """
+        if self.family == AF_INET and level != abi.SOL_RAW:
+            raise PosixError(ENOPROTOOPT)
+        if self.family != AF_INET and level == abi.SOL_RAW:
+            options.integer(value)
         size = self._filter_bytes(level, option)
-        if len(value) < size:
-            raise PosixError(EINVAL)
-        self._filter = int.from_bytes(value[:size], "little")
+        new = value[:size]
+        kept = self._filter.to_bytes(size, "little")[len(new) :]
+        self._filter = int.from_bytes(new + kept, "little")
 
     def close(self, wait: bool) -> bool:
         """Nothing lingers."""
@@ -215,6 +276,22 @@ class RawSocket(InetSocket):
         self.leave_groups()
         self._queue.clear()
         return False
+
+
+def _with_header(data: bytes, path: Path) -> Packet:
+    """A packet whose IPv4 header the program made (raw(7)); its options and identifier are lost.
+
+    EINVAL: it is none. EMSGSIZE: longer than the path takes, as it is not to be fragmented.
+    """
+    if len(data) < IP_HEADER_BYTES or not IP_HEADER_BYTES <= (data[0] & 15) * 4 <= len(data):
+        raise PosixError(EINVAL)
+    if len(data) > path.mtu:
+        raise PosixError(EMSGSIZE)
+    source = data[12:16] if any(data[12:16]) else path.source
+    packet = Packet(data[9], source, data[16:20], Raw(data[(data[0] & 15) * 4 :]), data[8])
+    packet.tos = data[1]
+    packet.dont_fragment = bool(data[6] & 0x40)
+    return packet
 
 
 class PingSocket(RawSocket):

@@ -30,6 +30,7 @@ from services.net.socket import abi, names, options, options_tcp
 from services.net.socket.abi import (
     AF_UNSPEC,
     IN,
+    IPPROTO_TCP,
     MSG_OOB,
     MSG_PEEK,
     NS_PER_S,
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
 
 BEGINNING = (State.SYN_SENT, State.SYN_RECV)
 CLOSING = (State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
-MAX_BACKLOG = 4096
-"""net.core.somaxconn."""
 SEND_BYTES, RECEIVE_BYTES = 16_384, 131_072
 """What SO_SNDBUF and SO_RCVBUF say of a fresh socket: tcp_wmem[1], tcp_rmem[1] (tcp(7))."""
 
@@ -151,7 +150,7 @@ class TcpSocket(InetSocket):
 
     def listen(self, backlog: int) -> None:
         """listen(2): a second time sets the backlog; an unbound socket gets a port."""
-        backlog = min(backlog & 0xFFFF_FFFF, MAX_BACKLOG)
+        backlog = min(backlog & 0xFFFF_FFFF, self.network.max_backlog)
         if self.listener is not None:
             self.listener.backlog = backlog
             return
@@ -467,6 +466,20 @@ class TcpSocket(InetSocket):
             return Received(0, flags=MSG_OOB | abi.MSG_TRUNC)
         return Received(scatter(self.network.memory, extents, bytes((byte,))), flags=MSG_OOB)
 
+    def held(self) -> tuple[int, int]:
+        """Bytes not read, and not acknowledged."""
+        connection = self.connection
+        if connection is None:
+            return 0, 0
+        return connection.readable_bytes, connection.unacked_bytes
+
+    def set_low_water(self, count: int) -> None:
+        """SO_RCVLOWAT: no more than half of what the buffer can grow to (tcp_set_rcvlowat)."""
+        limits = self.network.tcp.limits
+        fixed = self.kept.get((SOL_SOCKET, abi.SO_BUF_LOCK), 0) & options.RECEIVE_LOCK
+        most = self.receive_limit_bytes if fixed else limits.receive_max_bytes
+        super().set_low_water(min(count, most >> 1))
+
     def amounts(self) -> Amounts:
         """SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK; EINVAL on a listener."""
         connection = self.connection
@@ -549,11 +562,15 @@ class TcpSocket(InetSocket):
 
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
         """IPPROTO_TCP."""
-        return options_tcp.get(self, level, option)
+        if level != IPPROTO_TCP:
+            return super().get_own(level, option, given)
+        return options_tcp.get(self, option)
 
     def put_own(self, level: int, option: int, value: bytes, privileged: bool) -> None:
         """IPPROTO_TCP."""
-        options_tcp.put(self, level, option, value, privileged)
+        if level != IPPROTO_TCP:
+            super().put_own(level, option, value, privileged)
+        options_tcp.put(self, option, value)
 
     def get_option(self, level: int, option: int, given: bytes) -> bytes:
         """getsockopt(2): a few of SOL_SOCKET are the connection's."""

@@ -103,10 +103,10 @@ class UdpTable:
 
     @staticmethod
     def _joined(socket: UdpSocket, packet: Packet) -> bool:
-        """IP_MULTICAST_ALL, or a member of the group itself."""
-        if socket.groups:
-            return any(group == packet.dst for group, _ in socket.groups)
-        return len(packet.dst) == 4
+        """A member of the group itself, or one who takes those of all (ip(7))."""
+        if any(group == packet.dst for group, _ in socket.groups):
+            return True
+        return len(packet.dst) == 16 or socket.takes_all_groups
 
     def failed(self, error: Any) -> None:
         """ICMP told of a datagram of ours (`IcmpError`)."""

@@ -8,7 +8,7 @@ A write that must wait holds a copy of what is left, as its buffer may move mean
 from __future__ import annotations
 
 import struct
-from errno import EAGAIN, EINPROGRESS, EINTR, EPIPE
+from errno import EAGAIN, EINPROGRESS, EINTR, ENOTTY, EPIPE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -258,6 +258,8 @@ class NetSocket(Socket):
                 return sockoptions.get_common(self, option, room)
             if option == SO_PEERCRED:
                 return NOBODY
+            if option == sockoptions.SO_PEERNAME:
+                return await super().get_option(thread, level, option, room)
         return await self._net.call(api.GetOption(self.handle, level, option, room))
 
     async def set_option(self, thread: Thread, level: int, option: int, value: bytes) -> None:
@@ -272,8 +274,15 @@ class NetSocket(Socket):
 
     async def ioctl(self, thread: Thread, command: int, argument: int) -> int:
         """SIOCINQ and the like."""
+        if command in (SIOCOUTQNSD, SIOCATMARK) and not self.stream:
+            raise PosixError(ENOTTY)
         if command in (SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK):
-            amounts = await self._net.call(api.Queued(self.handle))
+            try:
+                amounts = await self._net.call(api.Queued(self.handle))
+            except PosixError:
+                if command != SIOCATMARK:
+                    raise
+                amounts = api.Amounts(0, 0, 0, False)  # a listener is at no mark
             values = {
                 SIOCINQ: amounts.readable,
                 SIOCOUTQ: amounts.unacknowledged,

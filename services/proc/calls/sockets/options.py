@@ -9,7 +9,7 @@ from bus.errors import PosixError
 from services.proc.abi import s32
 from services.proc.calls.sockets.names import INT_BYTES, socket_at
 from services.proc.files.socket import SOL_SOCKET
-from services.proc.files.sockoptions import VALUE_BYTES
+from services.proc.files.sockoptions import SO_BINDTODEVICE, VALUE_BYTES
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def sys_setsockopt(
     if length < 0:
         raise PosixError(EINVAL)
     if level == SOL_SOCKET:
-        if length < INT_BYTES:
+        if length < INT_BYTES and option != SO_BINDTODEVICE:
             raise PosixError(EINVAL)
         size = min(length, VALUE_BYTES.get(option, INT_BYTES))
     else:
