@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 
+from bus.collector import Collector
 from bus.pauses import PauseWatch
 
 if TYPE_CHECKING:
@@ -63,9 +64,14 @@ class Machine:
     board: Board | None = None
     """The lines between the network card and its user."""
     pauses: PauseWatch = attrs.field(factory=PauseWatch)
+    collector: Collector = attrs.field(init=False)
     services: dict[str, Service] = attrs.field(factory=dict)
     summary: str = ""
     """What `--stats` shows once the terminal is the caller's again."""
+
+    def __attrs_post_init__(self) -> None:
+        self.collector = Collector(self.pauses)
+        self.collector.on_stock = self.admission.take_stock
 
     @property
     def memory(self) -> Ram:
@@ -222,6 +228,16 @@ def build_proc(machine: Machine) -> Service:
     )
 
 
+def build_killer(machine: Machine) -> Service:
+    """Takes heap back; `machine.admission` rings for it."""
+    from services.killer.service import KillerService
+
+    kernel = getattr(machine.services.get("proc"), "kernel", None)
+    log = print if kernel is None else lambda text: kernel.log(text)
+    protected = frozenset(os.fsencode(name)[:15] for name in machine.config.protected)
+    return KillerService(machine.bus, machine.admission, machine.collector, protected, log)
+
+
 BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "ram": build_ram,
     "cpu": build_cpu,
@@ -234,4 +250,5 @@ BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "fs": build_fs,
     "net": build_net,
     "proc": build_proc,
+    "killer": build_killer,
 }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PAGE_BYTES = 4096
 MIN_RAM_BYTES = 16 * MIB
-MIN_HEAP_BYTES = 16 * MIB
+MIN_HEAP_BYTES = 4 * MIB
 MAX_RAM_BYTES = 64 * GIB
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -72,6 +72,8 @@ class Config:
     """Which system calls are traced, in strace's words; None for none."""
     trace_file: str | None = None
     """Where the trace goes; None for standard error."""
+    protected: tuple[str, ...] = ()
+    """Names of programs that the killer spares."""
     stats: bool = False
     seed: int | None = None
     metrics: Address | None = None

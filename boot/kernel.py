@@ -7,9 +7,7 @@ host's signals are taken care of around all that (`relay.py`).
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -21,15 +19,15 @@ from boot.relay import Relay
 from boot.supervisor import innermost, supervise
 from boot.topology import EMBEDDED
 from bus.admission import Admission
+from bus.census import HEAP
 from bus.core import Bus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from boot.config import Config
     from boot.supervisor import Epitaph, Service
     from boot.topology import Topology
-    from bus.pauses import PauseWatch
 
 EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE = 127, 126, 70
 
@@ -46,18 +44,6 @@ def _stuck(names: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(EXIT_SOFTWARE)
-
-
-@contextlib.contextmanager
-def _collector(pauses: PauseWatch) -> Iterator[None]:
-    """Time every collection, and keep what booting allocated out of it (gc.freeze)."""
-    gc.freeze()
-    pauses.start()
-    try:
-        yield
-    finally:
-        pauses.stop()
-        gc.unfreeze()
 
 
 async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
@@ -84,7 +70,10 @@ async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
 async def _run_program(machine: Machine, relay: Relay) -> int:
     """Everything that goes on while the program runs; its exit status."""
     began = trio.current_time()
-    with _collector(machine.pauses):
+    with machine.collector.rule():
+        kernel = getattr(machine.programs, "kernel", None)
+        if kernel is not None:
+            kernel.collect = machine.collector.step
         async with trio.open_nursery() as nursery:
             await _serve_metrics(machine, nursery)
             relay.begin(machine.programs)
@@ -128,7 +117,8 @@ async def run_kernel(
     `on_epitaph` is called after the stop for each service or handler that broke on the way.
     """
     topology.check()
-    machine = Machine(config, Bus(topology.ranks, topology.peers), Admission(config.heap_bytes))
+    admission = Admission(config.heap_bytes, HEAP)
+    machine = Machine(config, Bus(topology.ranks, topology.peers), admission)
     relay, status = Relay(), EXIT_SOFTWARE
     try:
         async with trio.open_nursery() as nursery:

@@ -94,6 +94,13 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--heap", default="256M", metavar="SIZE", help="the kernel's own heap (%(default)s)"
     )
+    machine.add_argument(
+        "--protect",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="never kill programs of that name when the kernel's heap is short; repeatable",
+    )
     machine.add_argument("--cores", type=int, default=1, metavar="N", help="processors (1)")
     machine.add_argument(
         "--seed", type=int, metavar="N", help="make randomness repeatable: the same for the same N"
@@ -232,6 +239,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             gid=gid,
             ram_bytes=c.parse_size(options.ram),
             heap_bytes=c.parse_size(options.heap),
+            protected=tuple(options.protect),
             cores=options.cores,
             trace=options.trace,
             trace_file=options.trace_file,

@@ -38,6 +38,23 @@ def _pause_line(pauses: PauseWatch) -> str:
     )
 
 
+def _heap_lines(machine: Machine) -> Iterable[str]:
+    for reason, (count, total_s, longest_s) in sorted(machine.pauses.reasons.items()):
+        yield (
+            f"    {reason}: {int(count):,}, {total_s * 1e3:.1f} ms in all,"
+            f" {longest_s * 1e3:.3f} ms the longest"
+        )
+    ledger = machine.admission
+    ledger.take_stock()
+    yield (
+        f"  heap: {ledger.live:,} of {ledger.limit_bytes:,} bytes live at the end,"
+        f" {ledger.peak:,} at most, {ledger.waits:,} calls waited"
+    )
+    kinds = list(ledger.heap.by_bytes())
+    for kind in kinds[:5]:
+        yield f"  {kind.live:>12,}  {kind.count:>8,}  {kind.service} {kind.name}"
+
+
 def summary(machine: Machine, elapsed_s: float) -> str:
     """The whole table, one string; made before the services stop."""
     kernel = getattr(machine.services.get("proc"), "kernel", None)
@@ -64,4 +81,5 @@ def summary(machine: Machine, elapsed_s: float) -> str:
             f"  frames: {counts.total - counts.free:,} of {counts.total:,} in use at the end"
         )
     lines.append(_pause_line(machine.pauses))
+    lines += _heap_lines(machine)
     return "\n".join(lines)

@@ -142,6 +142,9 @@ EMBEDDED = Topology(
             frozenset({"vm", "fs", "net", "clock", "entropy", "console", "cpu"}),
             owns="processes, threads, system calls, signals",
         ),
+        ServiceSpec(
+            "killer", 5, frozenset({"proc", "fs", "net"}), owns="relief when the heap is short"
+        ),
     )
 )
 """Every service in one process; ram and cpu are shared by reference and take no messages."""

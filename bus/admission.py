@@ -1,20 +1,19 @@
 """The admission point: no system call starts before the kernel heap is certain to hold it.
 
-    if not admission.try_admit(call.bound):        # the fast test: two comparisons, no await
+    if not admission.try_admit(call.bound):        # the fast test: additions, no await
         await admission.wait(call.bound)           # at the entry, holding nothing
     try: ...
     finally: admission.release(call.bound)
 
-This version keeps one ledger, whose limit is `--heap`, and tracks `current` only: outstanding
-reservations. What lives on after a call (`used`) and what survived the last collection (`lastgc`)
-are not in the sum yet, so it bounds concurrency and not the heap.
+A call whose bound is 0 leaves nothing behind and asks nobody: getpid, and all that ends things
+(exit, kill), which therefore always proceeds. `bus/ledger.py` has the arithmetic.
 """
 
 from __future__ import annotations
 
 import trio
 
-from bus.ledger import Ledger
+from bus.ledger import Ledger, OutOfHeap
 
 
 class Admission(Ledger):
@@ -33,3 +32,6 @@ class Admission(Ledger):
         except trio.Cancelled:
             self.withdraw(ticket)
             raise
+
+
+__all__ = ["Admission", "OutOfHeap"]

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from bus.metrics import Distribution, Histogram, Measure, counter
+from bus.metrics import Distribution, Histogram, Measure, counter, gauge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,10 @@ class PauseWatch:
         self.total_s = [0.0] * GENERATIONS
         self.longest_s = 0.0
         self.collected = [0] * GENERATIONS
+        self.reason = "automatic"
+        """Why the next collection runs (`bus/collector.py`)."""
+        self.reasons: dict[str, list[float]] = {}
+        """Number, seconds in all and the longest, by reason."""
         self._began = 0.0
 
     def start(self) -> None:
@@ -65,6 +69,14 @@ class PauseWatch:
         self.total_s[generation] += pause_s
         self.collected[generation] += collected
         self.longest_s = max(self.longest_s, pause_s)
+        seen = self.reasons.setdefault(self.reason, [0, 0.0, 0.0])
+        seen[0] += 1
+        seen[1] += pause_s
+        seen[2] = max(seen[2], pause_s)
+
+    def longest_of(self, *reasons: str) -> float:
+        """The longest pause that had one of these reasons, s; 0 if there was none."""
+        return max([self.reasons[r][2] for r in reasons if r in self.reasons], default=0.0)
 
     def measures(self) -> Iterator[Measure]:
         """A metrics source."""
@@ -84,4 +96,20 @@ class PauseWatch:
             "Objects that only the cyclic collector could free.",
             {(str(g),): self.collected[g] for g in range(GENERATIONS)},
             ("generation",),
+        )
+        for unit, index, what in (
+            ("collections_total", 0, "Collections"),
+            ("collection_seconds_total", 1, "Time in collections"),
+        ):
+            yield counter(
+                f"hardtack_gc_{unit}",
+                f"{what}, by why they ran: step, idle, pressure, demand.",
+                {(why,): seen[index] for why, seen in self.reasons.items()},
+                ("reason",),
+            )
+        yield gauge(
+            "hardtack_gc_longest_seconds",
+            "The longest pause since boot, by why it was.",
+            {(why,): seen[2] for why, seen in self.reasons.items()},
+            ("reason",),
         )

@@ -165,6 +165,7 @@ class Frames:
             able = [i for i in able if i not in spare[1]]
             mapped = mapped or set(spare[1])
         gone = self.give_up([file.pages.pop(index) for index in able[:count]])
+        file.charge()
         if len(able) > count or mapped:
             self.clean[file] = None
         return gone

@@ -21,8 +21,10 @@ Invariants:
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from sys import getsizeof
+from typing import TYPE_CHECKING, ClassVar
 
+from bus.census import EMPTY_DICT, EMPTY_SET, Kind, kind
 from services.fs.api import Attr
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ PAGE_BYTES = 4096
 DIRENT_BYTES = 20
 """What tmpfs counts for one entry in a directory's size."""
 
+
+DENTRY = kind("fs", "dentry")
+NUMBER_BYTES = 32
+"""What an integer above 256 takes."""
+LISTED_BYTES = 208
+"""What a name that was only listed takes beside its place in the table: name, number, kind."""
+NO_PAGES = EMPTY_DICT + 2 * EMPTY_SET
 
 PathKey = tuple[int, int, bytes, bool]
 """Root node, base node, path, and whether a link at its end is followed."""
@@ -59,6 +68,7 @@ class Dentry:
     )
 
     def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
+        DENTRY.made()
         self.name = name
         self.parent = parent
         self.inode = inode
@@ -78,6 +88,9 @@ class Dentry:
         """Where the path caches have it."""
         self.turn = 0
         """`Tree.turn` when a volatile store last confirmed it."""
+
+    def __del__(self) -> None:
+        DENTRY.freed()
 
     def __repr__(self) -> str:
         return f"<Dentry {self.name!r} of {self.inode!r}>"
@@ -110,8 +123,10 @@ class Inode:
         "watches",
         "xattrs",
     )
+    heap: ClassVar[Kind] = kind("fs", "inode")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
+        self.heap.made()
         self.volume = volume
         self.ino = ino
         self.mode = mode
@@ -133,6 +148,9 @@ class Inode:
         self.watches: WatchSet | None = None
         self.xattrs: dict[bytes, bytes] | None = None
         self.locks: FileLocks | None = None
+
+    def __del__(self) -> None:
+        self.heap.freed()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.ino} {stat.filemode(self.mode)}>"
@@ -187,6 +205,7 @@ class File(Inode):
     """A regular file: its cached pages by index; page 0 of RAM (never given out) is a hole."""
 
     __slots__ = (
+        "_charged",
         "backed_bytes",
         "dirty",
         "exposed",
@@ -199,9 +218,11 @@ class File(Inode):
         "seals",
         "writers",
     )
+    heap = kind("fs", "file")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)
+        self._charged = NO_PAGES
         self.pages: dict[int, int] = {}
         self.dirty: set[int] = set()
         """Backed files only: pages the store has not got. A file in memory has only such."""
@@ -223,6 +244,18 @@ class File(Inode):
         self.writers = 0
         """How often it is open for writing: executing it is ETXTBSY."""
 
+    def __del__(self) -> None:
+        self.heap.grew(NO_PAGES - self._charged)
+        self.heap.freed()
+
+    def charge(self) -> None:
+        """Pages came or went: charge for what finds them (the frames themselves are no heap)."""
+        pages = self.pages
+        now = getsizeof(pages) + getsizeof(self.dirty) + getsizeof(self.mapped)
+        now += 2 * NUMBER_BYTES * len(pages)
+        self.heap.grew(now - self._charged)
+        self._charged = now
+
     @property
     def backed_pages(self) -> int:
         """How many pages from the start the store can give."""
@@ -241,16 +274,31 @@ class File(Inode):
 class Directory(Inode):
     """Names. `children` are in the order in which they came."""
 
-    __slots__ = ("children", "listed", "order")
+    __slots__ = ("_charged", "children", "listed", "order")
+    heap = kind("fs", "directory")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)
+        self._charged = EMPTY_DICT
         self.nlink = 2
         self.children: dict[bytes, Dentry] = {}
         self.listed: dict[bytes, tuple[int, int]] | None = None
         """The store's names with (ino, DT_* kind); None before the first listing."""
         self.order: Listing | None = None
         """Where readers are; made by the first of them."""
+
+    def __del__(self) -> None:
+        self.heap.grew(EMPTY_DICT - self._charged)
+        self.heap.freed()
+
+    def charge(self) -> None:
+        """Names came or went: charge for the tables that find them."""
+        now, listed = getsizeof(self.children), self.listed
+        if listed:
+            now += getsizeof(listed) + LISTED_BYTES * len(listed)
+        if now != self._charged:
+            self.heap.grew(now - self._charged)
+            self._charged = now
 
     @property
     def complete(self) -> bool:
@@ -262,6 +310,7 @@ class Link(Inode):
     """A symbolic link; `target` is None until it was read from the store."""
 
     __slots__ = ("target",)
+    heap = kind("fs", "symbolic link")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)

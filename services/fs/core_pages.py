@@ -167,6 +167,7 @@ class PageCache:
                 valid = max(valid, 0)
                 self.ram.zero((pfn << PAGE_SHIFT) + valid, PAGE_BYTES - valid)
             file.pages[index] = pfn
+        file.charge()
         file.recent = True
         self.frames.clean[file] = None
         self.frames.give_up(spare)
@@ -226,6 +227,7 @@ class PageCache:
         self._take(file, new, cover)
         if backed:
             file.dirty.update(wanted)
+        file.charge()
         return last
 
     def _take(self, file: File, new: list[int], cover: tuple[int, int]) -> None:
@@ -330,6 +332,7 @@ class PageCache:
         get = file.pages.get
         pfns = tuple([get(index, 0) for index in range(first, last + 1)])
         file.mapped.update([index for index, pfn in enumerate(pfns, first) if pfn])
+        file.charge()
         return pfns
 
     # ── shrinking ───────────────────────────────────────────────────────────────────────────
@@ -373,3 +376,4 @@ class PageCache:
         self.frames.give_up([pfn for pfn in pfns if pfn])
         file.dirty.difference_update(indices)
         file.mapped.difference_update(indices)
+        file.charge()

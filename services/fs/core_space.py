@@ -141,6 +141,7 @@ def _collapse(cache: PageCache, file: File, offset: int, length_bytes: int) -> N
     moved = {index - count if index >= first else index: pfn for index, pfn in file.pages.items()}
     file.pages.clear()
     file.pages.update(moved)
+    file.charge()
     file.size -= length_bytes
 
 

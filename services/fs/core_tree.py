@@ -111,6 +111,7 @@ class Tree:
         else:
             raise KernelBug(f"{name!r} is in {parent!r} already")
         directory.children[name] = dentry
+        directory.charge()
         if inode is not None:
             inode.dentries.append(dentry)
             if directory.order is not None:
@@ -179,6 +180,7 @@ class Tree:
             self._unlink_entry(old)
         dentry.name, dentry.parent = name, parent
         directory.children[name] = dentry
+        directory.charge()
         if directory.order is not None:
             directory.order.add(name)
 
@@ -324,6 +326,7 @@ class Tree:
         self.frames.give_up([pfn for pfn in file.pages.values() if pfn])
         file.pages.clear()
         file.dirty.clear()
+        file.charge()
         self.frames.clean.pop(file, None)
 
     # ── volumes ─────────────────────────────────────────────────────────────────────────────

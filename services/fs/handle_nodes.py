@@ -144,6 +144,7 @@ class NodeHandlers:
         cookie, count = request.cookie, request.count
         if not cookie and directory.volume.volatile:
             directory.listed = None
+            directory.charge()
         entries = await self._supply.run(lambda: read_directory(dentry, cookie, count))
         if directory.stale_atime:
             accessed(directory, await self._supply.now())

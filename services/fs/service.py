@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from bus.errors import PosixError
-from services.fs import api, devtree
+from services.fs import api, costs, devtree
 from services.fs.api import Cred
 from services.fs.core_check import check
 from services.fs.core_pages import PageCache
@@ -91,6 +91,7 @@ class FsService:
         files: Sequence[BootFile] = (),
         tree: Tree | None = None,
     ) -> None:
+        costs.measure()
         self._fresh = tree is None
         if tree is None:
             tree = Tree(int(ram.frames * memory_share), int(ram.frames * cache_share))

@@ -139,6 +139,7 @@ class Supply:
         directory = need.directory.inode
         if isinstance(directory, Directory):
             directory.listed = await _store(directory).entries(directory)
+            directory.charge()
 
     async def frames(self, count: int, spare: Spare | None = None) -> None:
         """Fill the pool so that `count` can be taken; clean pages go if vm has no more."""

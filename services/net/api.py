@@ -327,6 +327,11 @@ class Totals:
     counters: tuple[tuple[str, int], ...]
 
 
+@request("net")
+class Evict(Request[tuple[tuple[str, int], ...]]):
+    """Give back what the caches can do without; replies with entries by cache."""
+
+
 @request("net", idempotent=True)
 class Count(Request[Totals]):
     """How much there is, and what has happened since boot."""

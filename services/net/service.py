@@ -14,7 +14,7 @@ from bus.errors import MalformedRequest
 from services.drivers.clock.api import MONOTONIC, REALTIME, Now, Sleep
 from services.drivers.entropy.api import Draw
 from services.drivers.nic.api import Describe
-from services.net import api, configure, report
+from services.net import api, configure, costs, report
 from services.net.card import CardEnd, runs_of
 from services.net.randomness import RandomStream
 from services.net.socket.network import Network
@@ -49,6 +49,7 @@ class NetService:
         entropy: Port,
         nic: Port,
     ) -> None:
+        costs.measure()
         self._ram, self.board, self._wires = ram, board, wires
         self._vm, self._clock, self._entropy, self._nic = vm, clock, entropy, nic
         self.network: Network
@@ -76,6 +77,7 @@ class NetService:
             api.Configure: self.configure,
             api.Report: self.report,
             api.Count: self.count,
+            api.Evict: self.evict,
         }
 
     # Life -----------------------------------------------------------------------------------
@@ -181,6 +183,15 @@ class NetService:
         lingers = self.network.close(self._socket(call.socket), call.wait)
         self._after()
         return lingers
+
+    async def evict(self, call: api.Evict) -> tuple[tuple[str, int], ...]:
+        """Evict."""
+        stack, waits = self.network.stack, self.network.tcp.time_waits
+        return (
+            ("neighbours", stack.neighbours.shrink()),
+            ("paths", stack.router.shrink()),
+            ("TIME_WAIT", waits.shrink()),
+        )
 
     async def bind(self, call: api.Bind) -> None:
         """Bind."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from services.proc.signals import send
 from services.proc.signals.core import SigInfo
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.proc.task import Process, Thread
 
 OVERRUN_MAX = 0x7FFF_FFFF
+ALARM = kind("proc", "interval timer")
 
 
 class Alarm:
@@ -43,6 +45,7 @@ class Alarm:
     def __init__(
         self, process: Process, info: SigInfo | None, clock: CpuClock | None = None
     ) -> None:
+        ALARM.made()
         self.process = process
         self.info = info
         """What is sent; None: nothing (SIGEV_NONE)."""
@@ -55,6 +58,9 @@ class Alarm:
         """Periods that went by unseen before the last signal was taken."""
         self._timer: Timer | None = None
         self._pending = False
+
+    def __del__(self) -> None:
+        ALARM.freed()
 
     def now_ns(self, caller: Thread) -> int:
         """What its clock shows."""

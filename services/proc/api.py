@@ -34,3 +34,21 @@ class Signal(Request[None]):
 
     pid: int
     signal: int
+
+
+@attrs.frozen
+class SuspectInfo:
+    """What a process holds of the kernel's heap, in objects; `immortal`: it must not be killed."""
+
+    pid: int
+    name: bytes
+    regions: int
+    descriptors: int
+    threads: int
+    unreaped: int
+    immortal: bool
+
+
+@request("proc", idempotent=True)
+class ListSuspects(Request[tuple[SuspectInfo, ...]]):
+    """All processes that still run, for the killer."""

@@ -10,8 +10,10 @@ Data goes straight between RAM and the file: `extents` are (paddr, length_bytes)
 from __future__ import annotations
 
 from errno import EBADF, EINVAL, EMFILE, ENOTDIR, ENOTTY, ESPIPE
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from bus.census import EMPTY_DICT, Kind
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import O_ACCMODE, O_RDONLY, O_WRONLY, POLLIN, POLLOUT
 
@@ -32,6 +34,8 @@ class Watcher(Protocol):
 
 
 ALWAYS_READY = POLLIN | POLLOUT | 0x40 | 0x100
+DESCRIPTOR = charge_kind("proc", "descriptor")
+DESCRIPTORS = charge_kind("proc", "descriptor table")
 
 
 class OpenFile:
@@ -39,6 +43,8 @@ class OpenFile:
 
     __slots__ = ("flags", "holders", "offset", "queue", "sigio", "watchers")
     kind = "file"
+    heap: ClassVar[Kind] = charge_kind("proc", "open file")
+    """What one costs; kinds of another size have their own."""
     seekable = False
     remote = False
     """`poll` repeats what `refresh` learnt: readiness is kept elsewhere, or depends on who asks."""
@@ -47,6 +53,7 @@ class OpenFile:
     """How many of the holders are messages in flight; counted for sockets only."""
 
     def __init__(self, flags: int) -> None:
+        self.heap.made()
         self.flags = flags
         self.offset = 0
         self.holders = 0
@@ -56,6 +63,9 @@ class OpenFile:
         """epoll(7)'s interest in it, which ends with the last descriptor."""
         self.sigio: Sigio | None = None
         """Whom it notifies by signals, once somebody asked for that."""
+
+    def __del__(self) -> None:
+        self.heap.freed()
 
     @property
     def readable(self) -> bool:
@@ -122,20 +132,33 @@ class Descriptor:
     __slots__ = ("cloexec", "file")
 
     def __init__(self, file: OpenFile, cloexec: bool) -> None:
+        DESCRIPTOR.made()
         self.file = file
         self.cloexec = cloexec
+
+    def __del__(self) -> None:
+        DESCRIPTOR.freed()
 
 
 class DescriptorTable:
     """A process's descriptors; shared by threads and CLONE_FILES, copied by fork."""
 
-    __slots__ = ("_lowest", "slots", "users")
+    __slots__ = ("_charged", "_lowest", "slots", "users")
 
     def __init__(self) -> None:
+        DESCRIPTORS.made()
+        self._charged = EMPTY_DICT
         self.slots: dict[int, Descriptor] = {}
         self.users = 1
         self._lowest = 0
         """Every number below it is taken."""
+
+    def __del__(self) -> None:
+        DESCRIPTORS.grew(EMPTY_DICT - self._charged)
+        DESCRIPTORS.freed()
+
+    def _charge(self) -> None:
+        self._charged = DESCRIPTORS.resized(self._charged, self.slots)
 
     def get(self, fd: int) -> OpenFile:
         """The description behind `fd` (a raw register), or EBADF."""
@@ -156,6 +179,7 @@ class DescriptorTable:
             self._lowest = fd + 1
         slots[fd] = Descriptor(file, cloexec)
         file.holders += 1
+        self._charge()
         return fd
 
     def check_room(self, limit: int) -> None:
@@ -172,6 +196,7 @@ class DescriptorTable:
         old = self.slots.get(fd)
         self.slots[fd] = Descriptor(file, cloexec)
         file.holders += 1
+        self._charge()
         return old.file if old else None
 
     def remove(self, fd: int) -> OpenFile:
@@ -189,6 +214,7 @@ class DescriptorTable:
         for fd, slot in self.slots.items():
             twin.slots[fd] = Descriptor(slot.file, slot.cloexec)
             slot.file.holders += 1
+        twin._charge()
         return twin
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from bus.census import kind
 from bus.errors import PosixError
 from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted
 
@@ -23,6 +24,7 @@ Key = tuple[int, int]
 ANY_BITS = 0xFFFF_FFFF
 WAITERS, OWNER_DIED, TID_MASK = 0x8000_0000, 0x4000_0000, 0x3FFF_FFFF
 ROBUST_LIMIT = 2048
+WAITER = kind("proc", "futex waiter")
 
 
 @attrs.define(eq=False)
@@ -32,6 +34,12 @@ class Waiter:
     thread: Thread
     bits: int
     key: Key | None
+
+    def __attrs_pre_init__(self) -> None:
+        WAITER.made()
+
+    def __del__(self) -> None:
+        WAITER.freed()
 
 
 async def key_of(thread: Thread, vaddr: int, private: bool) -> Key:

@@ -67,6 +67,8 @@ class Kernel:
         self.settle: Callable[[Thread], None] = lambda thread: None
         """Brings the usage of a thread that is making a call up to date; the gate's meter."""
         self.fork_count = 0
+        self.collect: Callable[[], None] = lambda: None
+        """A safe point for the collector (`bus/collector.py`); boot sets it."""
         self.slow_path: Callable[[Thread, Call, tuple[int, ...]], Any] | None = None
         """Set while system calls are traced or injected: every call then goes through it."""
         self.observe_signal: Callable[[Thread, SigInfo], None] | None = None

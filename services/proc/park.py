@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import outcome
 import trio
 
+from bus.census import kind
 from services.drivers.clock.api import MONOTONIC, Now, Sleep
 
 if TYPE_CHECKING:
@@ -118,14 +119,21 @@ class Parker:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
+TIMER = kind("proc", "timer")
+
+
 class Timer:
     """A deadline that calls back once, unless it is cancelled."""
 
     __slots__ = ("_callback", "when_ns")
 
     def __init__(self, when_ns: int, callback: Callable[[], None]) -> None:
+        TIMER.made()
         self.when_ns = when_ns
         self._callback: Callable[[], None] | None = callback
+
+    def __del__(self) -> None:
+        TIMER.freed()
 
     def cancel(self) -> None:
         """Do not call back."""

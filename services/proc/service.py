@@ -17,9 +17,9 @@ from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
 from services.net.api import Board
-from services.proc import lifecycle, table
+from services.proc import costs, lifecycle, table
 from services.proc.abi import S_IFDIR, S_IFMT, S_IFREG, SIGKILL
-from services.proc.api import ListProcesses, ProcessInfo, Signal
+from services.proc.api import ListProcesses, ListSuspects, ProcessInfo, Signal, SuspectInfo
 from services.proc.descriptors import DescriptorTable, OpenFile
 from services.proc.files import inet
 from services.proc.image import load
@@ -33,7 +33,7 @@ from services.proc.timepage import TimePage
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
 from services.proc.tty import attach_console
-from services.vm.api import Frames
+from services.vm.api import Frames, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from services.drivers.cpu.api import Core
     from services.drivers.ram.api import Ram
 
+UNKILLABLE = -1000
+"""oom_score_adj of what the killer must spare (proc(5))."""
 SLICE_S = 0.005
 """How long a thread may run while others want to."""
 
@@ -59,6 +61,7 @@ class ProcService:
         config: Any = None,
         board: Board | None = None,
     ) -> None:
+        costs.measure(core)
         self.kernel = Kernel(bus, ram, core, admission, board or Board())
         inet.plug_in(self.kernel)
         self.kernel.log = lambda text: self._tell(text + "\n")
@@ -72,6 +75,7 @@ class ProcService:
         self.kernel.extra["shutdown"] = self._shutdown
         self.handlers: Mapping[type[Any], Callable[[Any], Awaitable[Any]]] = {
             ListProcesses: self.list_processes,
+            ListSuspects: self.list_suspects,
             Signal: self.signal,
         }
 
@@ -89,6 +93,25 @@ class ProcService:
                 p.usage().user_ns,
             )
             for p in self.kernel.processes.values()
+        )
+
+    async def list_suspects(self, call: ListSuspects) -> tuple[SuspectInfo, ...]:
+        """ListSuspects."""
+        kernel = self.kernel
+        return tuple(
+            [
+                SuspectInfo(
+                    p.pid,
+                    p.comm,
+                    (await kernel.vm.call(Usage(p.space.number))).regions if p.space else 0,
+                    len(p.descriptors.slots) if p.descriptors else 0,
+                    len(p.threads),
+                    sum(child.zombie for child in p.children.values()),
+                    p is kernel.init or p.oom_score_adj <= UNKILLABLE,
+                )
+                for p in list(kernel.processes.values())
+                if not p.zombie
+            ]
         )
 
     async def signal(self, call: Signal) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from bus.census import kind
 from services.fs.api import At, Cred
 from services.proc.abi import RLIM_INFINITY
 from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted, Parker, WaitQueue
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from services.proc.space import AddressSpace
 
 T = TypeVar("T")
+PROCESS = kind("proc", "process")
+THREAD = kind("proc", "thread")
 
 DEFAULT_LIMITS: tuple[tuple[int, int], ...] = (
     (RLIM_INFINITY, RLIM_INFINITY),  # CPU
@@ -155,6 +158,7 @@ class Process:
     )
 
     def __init__(self, kernel: Kernel, pid: int, parent: Process | None) -> None:
+        PROCESS.made()
         self.kernel = kernel
         self.pid = pid
         self.parent = parent
@@ -210,6 +214,9 @@ class Process:
         self.death_signal = 0
         self.oom_score_adj: int = parent.oom_score_adj if parent else 0
 
+    def __del__(self) -> None:
+        PROCESS.freed()
+
     def limit(self, resource: int) -> int:
         """The soft limit (getrlimit(2))."""
         return self.limits[resource][0]
@@ -259,6 +266,7 @@ class Thread:
     )
 
     def __init__(self, kernel: Kernel, process: Process, tid: int, context: Context) -> None:
+        THREAD.made()
         self.kernel = kernel
         self.process = process
         self.tid = tid
@@ -298,6 +306,9 @@ class Thread:
         """Length of timed slices, and the kernel's part of it, in ns."""
         self.system_share = 0.0
         self.extra: dict[str, Any] | None = None
+
+    def __del__(self) -> None:
+        THREAD.freed()
 
     # User memory: the fast path is one page that is already mapped.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from services.proc import strace
 from services.proc.abi import s64
 from services.proc.numbers import NAMES
-from services.proc.signals.core import RESTART_NEVER, RESTART_SYS
+from services.proc.signals.core import RESTART_ALWAYS, RESTART_NEVER, RESTART_SYS
 from services.proc.strace.text import quote
 from services.vm.api import ACCESS_READ, PageMiss
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.proc.table import Call
     from services.proc.task import Process, Thread
 
-ERESTARTSYS, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 514, 516
+ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 513, 514, 516
 _TIMED = frozenset(("nanosleep", "clock_nanosleep", "poll", "futex"))
 PAGE = 4096
 
@@ -181,6 +181,8 @@ def _shown(thread: Thread, call: Call, result: int | None) -> int | None:
         return None if call.name in ("exit", "exit_group") else 0
     result = s64(result & (1 << 64) - 1)
     if result == -4 and thread.restart != RESTART_NEVER:
+        if thread.restart == RESTART_ALWAYS:
+            return -ERESTARTNOINTR
         if thread.restart == RESTART_SYS:
             return -ERESTARTSYS
         return -(ERESTART_RESTARTBLOCK if call.name in _TIMED else ERESTARTNOHAND)

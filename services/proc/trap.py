@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from bus.errors import PosixError
-from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, RAX
+from bus.ledger import OutOfHeap
+from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, R8, R9, R10, RAX, RDI, RDX, RSI
 from services.drivers.ram.api import DOORBELL_TLB
 from services.proc import oom
 from services.proc.abi import SIGBUS, SIGKILL, U64
@@ -28,6 +29,7 @@ from services.proc.lifecycle import LOOK_AFTER_FAULTS, exit_group, look_at_size,
 from services.proc.meter import EVERY, Meter
 from services.proc.park import Interrupted
 from services.proc.signals import faults
+from services.proc.signals.core import RESTART_ALWAYS
 from services.proc.signals.deliver import attend
 from services.proc.signals.faults import BUS_ADRERR
 from services.proc.table import TABLE_SIZE, Call
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
+ARGUMENTS = (RDI, RSI, RDX, R10, R8, R9)
 _FRESH = object()
 """Stands for what a coroutine yielded that was not started yet."""
 
@@ -116,7 +119,7 @@ class Gate:
         regs, words, counts = core.regs, kernel.ram.words, kernel.call_counts
         try_admit, release = kernel.admission.try_admit, kernel.admission.release
 
-        def on_syscall() -> None:
+        def on_syscall() -> None:  # noqa: C901
             thread = kernel.current
             assert thread is not None
             number = regs[RAX]
@@ -126,7 +129,7 @@ class Gate:
                 return
             counts[number] += 1
             bound = call.bound
-            if call.deferred or kernel.slow_path is not None or not try_admit(bound):
+            if call.deferred or kernel.slow_path is not None or (bound and not try_admit(bound)):
                 arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
                 thread.call_number = number
                 thread.suspended = (self._slowly(thread, call, arguments), _FRESH)
@@ -149,9 +152,18 @@ class Gate:
             except Interrupted:
                 result = -EINTR
                 thread.call_number, thread.restart = number, call.restart
+            except OutOfHeap as short:
+                release(bound)
+                arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
+                thread.call_number = number
+                again = self._slowly(thread, call, arguments, short.wanted_bytes)
+                thread.suspended = (again, _FRESH)
+                core.stop()
+                return
             except Exception as error:
                 result = self._bug(thread, call, error)
-            release(bound)
+            if bound:
+                release(bound)
             regs[RAX] = result & U64
             if thread.work:
                 core.stop()
@@ -163,34 +175,68 @@ class Gate:
 
         return on_syscall
 
-    async def _finish(self, thread: Thread, call: Call, started: Any, yielded: Any) -> int:
+    async def _finish(self, thread: Thread, call: Call, started: Any, yielded: Any) -> int | None:
         """The rest of a call that blocked: the same outcome as in the trap."""
         try:
-            result: int = await drive(started, yielded)
+            result: int | None = await drive(started, yielded)
         except PosixError as error:
             return -error.errno
         except Interrupted:
             thread.restart = call.restart
             return -EINTR
+        except OutOfHeap as short:
+            wanted = short.wanted_bytes
         except Exception as error:
             return self._bug(thread, call, error)
+        else:
+            return result
         finally:
             self.kernel.admission.release(call.bound)
-        return result
+        peek, context = self.core.peek, thread.context
+        arguments = tuple(peek(context, register) for register in ARGUMENTS)
+        return await self._slowly(thread, call, arguments, wanted)
 
-    async def _slowly(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
-        """A call that must wait for admission, is traced, or changes the registers itself."""
+    async def _slowly(
+        self, thread: Thread, call: Call, arguments: tuple[int, ...], beyond: int = 0
+    ) -> int | None:
+        """A call that must wait for admission, is traced, or changes the registers itself.
+
+        `beyond`: it was unwound because there was no room for so many bytes beyond its bound. It
+        is run again from its saved arguments when there is, and asks for twice as much each time.
+        """
+        bound = call.bound
+        while True:
+            if (bound or beyond) and not await self._admitted(thread, bound, beyond):
+                return -EINTR
+            try:
+                slow = self.kernel.slow_path
+                if slow is not None:
+                    outcome: int | None = await slow(thread, call, arguments)
+                    return outcome
+                return await self.perform(thread, call, arguments)
+            except OutOfHeap as short:
+                beyond = max(short.wanted_bytes, 2 * beyond)
+            finally:
+                if bound:
+                    self.kernel.admission.release(bound)
+
+    async def _admitted(self, thread: Thread, bound: int, beyond: int) -> bool:
+        """Wait for a reservation; False: a signal has to be taken first, then the call begins.
+
+        What is `beyond` the bound is only waited for: nobody runs between here and the call, so
+        the room is there until the call first waits, and its deep reservations see it.
+        """
         admission = self.kernel.admission
-        if not admission.try_admit(call.bound):
-            await admission.wait(call.bound)
+        if not beyond and admission.try_admit(bound):
+            return True
+        beyond = min(beyond, max(admission.limit_bytes // 2 - bound, 0))
         try:
-            slow = self.kernel.slow_path
-            if slow is not None:
-                outcome: int | None = await slow(thread, call, arguments)
-                return outcome
-            return await self.perform(thread, call, arguments)
-        finally:
-            self.kernel.admission.release(call.bound)
+            await thread.interruptible(admission.wait(bound + beyond))
+        except Interrupted:
+            thread.restart = RESTART_ALWAYS
+            return False
+        admission.current -= beyond
+        return True
 
     async def perform(self, thread: Thread, call: Call, arguments: tuple[int, ...]) -> int | None:
         """Run the handler; errors become results. None: it set the registers itself."""
@@ -281,7 +327,7 @@ class Gate:
         """Run user code until the thread has ended; the body of the thread's task."""
         kernel, core, meter = self.kernel, self.core, self.meter
         process, usage, unsampled = thread.process, thread.usage, 0
-        clock = perf_counter_ns
+        clock, collect = perf_counter_ns, kernel.collect
         thread.resumed_ns = clock()
         try:
             while not thread.killed:
@@ -308,6 +354,7 @@ class Gate:
                     usage.user_ns += elapsed - system
                 if process.cpu_timers is not None:
                     process.cpu_timers.check()
+                collect()
                 suspended = thread.suspended
                 if suspended is not None:
                     thread.suspended = None

@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 
 import attrs
 
+from bus.census import EMPTY_DICT, EMPTY_LIST, kind
 from services.vm.paging import ACCESS_OF, LEAF_BITS, USER_TOP
 
 MAX_REGIONS = 65530
@@ -26,6 +27,10 @@ MIN_ADDRESS = 0x10000
 STACK_GAP = 256 << 12
 LOW_START, LOW_END = 1 << 30, 2 << 30
 """Where MAP_32BIT puts things (mmap(2))."""
+
+REGION = kind("vm", "region")
+REGION_MAP = kind("vm", "region map")
+EMPTY_BYTES = 2 * EMPTY_LIST + EMPTY_DICT
 
 
 @attrs.define(eq=False)
@@ -47,6 +52,12 @@ class Region:
     """ACCESS_ bits it permits."""
     leaf: int = attrs.field(init=False)
     """Bits of a leaf entry of a page of its own (`paging.leaf_bits`)."""
+
+    def __attrs_pre_init__(self) -> None:
+        REGION.made()
+
+    def __del__(self) -> None:
+        REGION.freed()
 
     def __attrs_post_init__(self) -> None:
         self.access = ACCESS_OF[self.prot]
@@ -110,9 +121,11 @@ class Region:
 class RegionMap:
     """Disjoint regions in ascending order, and how many of them name each file."""
 
-    __slots__ = ("_searched", "files", "items", "special", "starts")
+    __slots__ = ("_charged", "_searched", "files", "items", "special", "starts")
 
     def __init__(self) -> None:
+        REGION_MAP.made()
+        self._charged = EMPTY_BYTES
         self.starts: list[int] = []
         self.items: list[Region] = []
         self.files: dict[int, int] = {}
@@ -120,6 +133,10 @@ class RegionMap:
         """Some region has, or had, an `at_fork` of its own."""
         self._searched = (0, 0, 0)
         """(top, length, end): between `end` and `top` there is no hole of `length` bytes."""
+
+    def __del__(self) -> None:
+        REGION_MAP.grew(EMPTY_BYTES - self._charged)
+        REGION_MAP.freed()
 
     def copy(self) -> RegionMap:
         """For fork."""
@@ -129,7 +146,11 @@ class RegionMap:
         other.files = self.files.copy()
         other.special = self.special
         other._searched = self._searched
+        other._charge()
         return other
+
+    def _charge(self) -> None:
+        self._charged = REGION_MAP.resized(self._charged, self.starts, self.items, self.files)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -200,6 +221,7 @@ class RegionMap:
         items.insert(index, region)
         if region.node is not None:
             self.files[region.node] = self.files.get(region.node, 0) + 1
+        self._charge()
         return region
 
     def _forget(self, node: int | None) -> None:
@@ -228,6 +250,7 @@ class RegionMap:
         if first.start < start:
             self._put(low, first.part(first.start, start))
             removed[0] = first.part(start, min(first.end, end))
+        self._charge()
         return removed
 
     def _put(self, index: int, region: Region) -> None:

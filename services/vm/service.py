@@ -6,7 +6,7 @@ from errno import ENOMEM
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
-from services.vm import api, reports
+from services.vm import api, costs, reports
 from services.vm.core import VirtualMemory
 from services.vm.frames import OutOfFrames
 from services.vm.remap import remap
@@ -20,6 +20,7 @@ class VmService:
     """`handlers` is what `Bus.serve("vm", ...)` takes."""
 
     def __init__(self, ram: Ram, kernel_entry: int = 0) -> None:
+        costs.measure()
         self.core = VirtualMemory(ram, kernel_entry)
         self.handlers: dict[type[Any], Handler] = {
             api.CreateSpace: self.create_space,

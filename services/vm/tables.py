@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bus.census import EMPTY_DICT, kind
 from services.drivers.ram.api import DOORBELL_TLB
 from services.vm.frames import ZERO_PAGE, FrameTable, OutOfFrames, Pfns
 from services.vm.paging import (
@@ -63,12 +64,30 @@ def frames_of(entries: Entries) -> Pfns:
     return ((entries & _FRAME) >> _SHIFT).astype(np.int64)
 
 
+TABLES = kind("vm", "address space")
+INTEGER_BYTES = 32
+"""What a number above 256 takes; each table has two of its own, beside its place in a dict."""
+
+
 class Tables:
     """Page tables; `root_paddr` is what CR3 takes."""
 
-    __slots__ = ("_array", "_rows", "_words", "directories", "frames", "leaves", "pointers", "root")
+    __slots__ = (
+        "_array",
+        "_charged",
+        "_numbers",
+        "_rows",
+        "_words",
+        "directories",
+        "frames",
+        "leaves",
+        "pointers",
+        "root",
+    )
 
     def __init__(self, frames: FrameTable, root_pfn: int) -> None:
+        TABLES.made()
+        self._charged, self._numbers = 3 * EMPTY_DICT, 0
         self.frames = frames
         self._words = frames.ram.words
         self._array = frames.ram.array
@@ -81,6 +100,17 @@ class Tables:
         """Second-level tables by vaddr >> 30."""
         self.leaves: dict[int, int] = {}
         """Lowest tables by vaddr >> 21."""
+
+    def __del__(self) -> None:
+        TABLES.grew(3 * EMPTY_DICT - self._charged - self._numbers)
+        TABLES.freed()
+
+    def _charge(self) -> None:
+        tables = (self.leaves, self.directories, self.pointers)
+        self._charged = TABLES.resized(self._charged, *tables)
+        numbers = 2 * INTEGER_BYTES * sum([len(table) for table in tables])
+        TABLES.grew(numbers - self._numbers)
+        self._numbers = numbers
 
     @classmethod
     def create(cls, frames: FrameTable, kernel_entry: int) -> Tables:
@@ -122,6 +152,7 @@ class Tables:
             self.directories[vpn >> 18] = directory
         table = self._table_at(directory + (vpn >> 9 & 511))
         self.leaves[vpn >> 9] = table
+        self._charge()
         return table
 
     def _table_at(self, slot: int) -> int:
@@ -200,6 +231,7 @@ class Tables:
                 self._words[self.directories[vpn >> 18] + (vpn >> 9 & 511)] = 0
                 del self.leaves[vpn >> 9]
                 self.frames.unref(start >> 9)
+        self._charge()
 
     def protect(self, low: int, high: int, bits: int) -> None:
         """Give the entries of a range the rights in `bits` (`paging.leaf_bits`).
@@ -321,6 +353,7 @@ class Tables:
             words[child.directories[key >> 9] + (key & 511)] = pfn << PAGE_SHIFT | PTE_TABLE
         if self.leaves:
             self._share_leaves(pfns[-len(self.leaves) :])
+        child._charge()
         return child
 
     def _share_leaves(self, targets: list[int]) -> None:
@@ -347,6 +380,7 @@ class Tables:
         self.leaves = {}
         self.directories = {}
         self.pointers = {}
+        self._charge()
 
 
 __all__ = ["Entries", "OutOfFrames", "Tables", "frames_of"]

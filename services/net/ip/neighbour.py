@@ -19,6 +19,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from services.net.ip.timers import NEVER, Timer
 from services.net.proto import address as kinds
 from services.net.proto import ethernet
@@ -48,6 +49,9 @@ _EVICTED_AT_ONCE = 64
 _UNKNOWN = bytes(ethernet.HEADER_BYTES)
 
 
+NEIGHBOUR = kind("net", "neighbour")
+
+
 class Neighbour:
     """One entry. Paths refer to it, also after it was evicted: then its state is NONE."""
 
@@ -65,8 +69,10 @@ class Neighbour:
         "updated_ns",
         "used_ns",
     )
+    heap = NEIGHBOUR  # not looked up in the module, which `NOBODY` outlives at exit
 
     def __init__(self, interface: Interface | None, address: bytes) -> None:
+        self.heap.made()
         self.interface = interface
         self.address = address
         self.state = NONE
@@ -79,6 +85,9 @@ class Neighbour:
         self.is_router = False
         self.pending: deque[tuple[Frame, Packet]] = deque()
         self.timer: Timer | None = None
+
+    def __del__(self) -> None:
+        self.heap.freed()
 
     @classmethod
     def fixed(cls, interface: Interface, address: bytes, mac: bytes) -> Neighbour:
@@ -148,6 +157,13 @@ class Neighbours:
         mortal.sort(key=lambda one: one.used_ns)
         for one in mortal[:_EVICTED_AT_ONCE]:
             self._drop(one)
+
+    def shrink(self) -> int:
+        """Forget all that nobody waits for and that can be asked for again; how many went."""
+        able = [n for n in self._table.values() if n.state != PERMANENT and not n.pending]
+        for one in able:
+            self._drop(one)
+        return len(able)
 
     def _drop(self, one: Neighbour) -> None:
         self.changes += 1

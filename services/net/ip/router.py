@@ -10,6 +10,7 @@ import errno
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from bus.errors import PosixError
 from services.net.ip.neighbour import NOBODY, Neighbour
 from services.net.ip.timers import Timer
@@ -25,6 +26,9 @@ _MAX_PATHS = 2048
 _MAX_EXCEPTIONS = 1024
 _EXCEPTION_NS = 600 * 1_000_000_000  # Linux's mtu_expires
 MIN_PATH_MTU_V4 = 552  # Linux's min_pmtu
+
+
+PATH = kind("net", "path")
 
 
 class Path:
@@ -59,6 +63,7 @@ class Path:
         generation: int,
         ident: int,
     ) -> None:
+        PATH.made()
         self.interface = interface
         self.source = source  # unspecified: the interface has no address of the family
         self.destination = destination  # as asked for, but the unspecified address is ourselves
@@ -72,6 +77,9 @@ class Path:
         self.gso = interface.gso and not loopback
         self.room = mtu - (20 if len(destination) == 4 else 40)  # bytes behind the IP header
         self.neighbour = NOBODY
+
+    def __del__(self) -> None:
+        PATH.freed()
 
     def __repr__(self) -> str:
         return (
@@ -105,6 +113,12 @@ class Router:
                 del self._paths[next(iter(self._paths))]
             self._paths[key] = path
         return path
+
+    def shrink(self) -> int:
+        """Forget all paths; who uses one has it still. Replies with how many went."""
+        gone = len(self._paths)
+        self._paths.clear()
+        return gone
 
     def update_mtu(self, dst: bytes, mtu: int) -> None:
         """Someone on the way takes no more than `mtu` bytes (RFC 1191, RFC 8201).

@@ -7,8 +7,9 @@ state) or `tell` (an event).
 from __future__ import annotations
 
 from errno import EINVAL, EOPNOTSUPP
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from bus.census import Kind, kind
 from bus.errors import PosixError
 from services.net.socket.abi import BUFFER_DEFAULT_BYTES
 
@@ -43,10 +44,12 @@ class NetSocket:
         "type",
         "uid",
     )
+    heap: ClassVar[Kind] = kind("net", "socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
     ) -> None:
+        self.heap.made()
         self.network = network
         self.family = family
         self.type = type_
@@ -68,6 +71,9 @@ class NetSocket:
         self.send_limit_bytes = BUFFER_DEFAULT_BYTES
         self.receive_limit_bytes = BUFFER_DEFAULT_BYTES
         self.closed = False
+
+    def __del__(self) -> None:
+        self.heap.freed()
 
     # Readiness ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from errno import (
 )
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.net.api import Amounts, Received
 from services.net.proto.packet import Packet
@@ -61,6 +62,7 @@ class UdpSocket(InetSocket):
     """One UDP socket."""
 
     __slots__ = ("_charged", "_corked", "_queue", "drops")
+    heap = charge_kind("net", "UDP socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
@@ -71,6 +73,10 @@ class UdpSocket(InetSocket):
         self._charged = 0
         self._corked: bytes = b""
         self.drops = 0
+
+    def __del__(self) -> None:
+        self.heap.grew(-self._charged)
+        self.heap.freed()
 
     # Readiness ------------------------------------------------------------------------------
 
@@ -237,6 +243,7 @@ class UdpSocket(InetSocket):
             counters.InErrors += 1
             return
         self._charged += charge
+        self.heap.grew(charge)
         self._queue.append((packet, data, source_port, self.network.stack.now_ns))
         self.tell(IN)
 
@@ -255,6 +262,7 @@ class UdpSocket(InetSocket):
         if not flags & abi.MSG_PEEK:
             self._queue.popleft()
             self._charged -= len(data) + OVERHEAD_BYTES
+            self.heap.grew(-len(data) - OVERHEAD_BYTES)
             if not self._queue:
                 self.refresh()
         count = scatter(self.network.memory, extents, data)

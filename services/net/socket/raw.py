@@ -6,6 +6,7 @@ from collections import deque
 from errno import EACCES, EAGAIN, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from bus.errors import PosixError
 from services.net.api import Amounts, Received
 from services.net.proto.checksum import checksum
@@ -44,6 +45,7 @@ class RawSocket(InetSocket):
     """SOCK_RAW: gets every datagram of its protocol, IPv4's with the IP header."""
 
     __slots__ = ("_charged", "_checksum_at", "_filter", "_queue")
+    heap = kind("net", "raw socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
@@ -61,6 +63,10 @@ class RawSocket(InetSocket):
             self.kept[abi.IPPROTO_IP, abi.IP_HDRINCL] = 1
         network.raws[self] = self.hear
         network.stack.raw_listeners.append(network.raws[self])
+
+    def __del__(self) -> None:
+        self.heap.grew(-self._charged)
+        self.heap.freed()
 
     def ready(self) -> int:
         """POLL bits."""
@@ -164,6 +170,7 @@ class RawSocket(InetSocket):
         if self._charged + len(data) + OVERHEAD_BYTES > self.receive_limit_bytes:
             return
         self._charged += len(data) + OVERHEAD_BYTES
+        self.heap.grew(len(data) + OVERHEAD_BYTES)
         self._queue.append((packet, data, port, self.network.stack.now_ns))
         self.tell(IN)
 
@@ -180,6 +187,7 @@ class RawSocket(InetSocket):
         if not flags & abi.MSG_PEEK:
             self._queue.popleft()
             self._charged -= len(data) + OVERHEAD_BYTES
+            self.heap.grew(-len(data) - OVERHEAD_BYTES)
             self.refresh()
         count = scatter(self.network.memory, extents, data)
         shown = abi.MSG_TRUNC if count < len(data) else 0

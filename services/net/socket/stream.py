@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from bus.census import kind
 from bus.errors import PosixError
 from services.net.api import Amounts, Received
 from services.net.socket import abi, names, options, options_tcp
@@ -67,6 +68,7 @@ class TcpSocket(InetSocket):
     """One TCP socket."""
 
     __slots__ = ("_readable_before", "_told_connected", "connection", "listener", "settings")
+    heap = kind("net", "TCP socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int

@@ -12,6 +12,8 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING
 
+from bus.census import kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -20,6 +22,9 @@ Piece = bytes | bytearray | memoryview
 _SMALL = 1024
 """A piece shorter than this joins the one before, if that one is shorter than `_JOINED`."""
 _JOINED = 8192
+DATA = kind("net", "data")
+"""Bytes received and not read, or written and not acknowledged; pieces being large, their heads
+are left out of it."""
 
 
 class ByteQueue:
@@ -37,6 +42,7 @@ class ByteQueue:
         pieces = self._pieces
         size = len(data)
         self.length += size
+        DATA.grew(size)
         if pieces and size < _SMALL:
             tail = pieces[-1]
             if len(tail) < _JOINED:
@@ -46,6 +52,9 @@ class ByteQueue:
                 return
         pieces.append(data)
 
+    def __del__(self) -> None:
+        DATA.grew(-self.length)
+
     def extend(self, pieces: Iterable[Piece]) -> None:
         """Append each of several pieces."""
         for piece in pieces:
@@ -54,6 +63,7 @@ class ByteQueue:
     def drain(self) -> Iterable[Piece]:
         """All that is there, as pieces; the queue is empty afterwards."""
         pieces, head = self._pieces, self._head
+        DATA.grew(-self.length)
         self._pieces, self._head, self.length = deque(), 0, 0
         if head:
             pieces[0] = memoryview(pieces[0])[head:].tobytes()
@@ -69,11 +79,13 @@ class ByteQueue:
         if left > limit_bytes:
             self._head = head + limit_bytes
             self.length -= limit_bytes
+            DATA.grew(-limit_bytes)
             return bytes(first[head : head + limit_bytes])
         if left == limit_bytes or len(pieces) == 1:
             pieces.popleft()
             self._head = 0
             self.length -= left
+            DATA.grew(-left)
             return first[head:] if head else first
         data = self.peek(limit_bytes)
         self.drop(len(data))
@@ -87,6 +99,7 @@ class ByteQueue:
         """Remove so many bytes, of those that are there."""
         pieces = self._pieces
         self.length -= count
+        DATA.grew(-count)
         count += self._head
         while pieces and count >= len(pieces[0]):
             count -= len(pieces.popleft())
@@ -145,6 +158,9 @@ class SendBuffer:
         self._first = 0  # index of the piece that holds `base`; those before it are gone
         self.base = self.end = seq
 
+    def __del__(self) -> None:
+        DATA.grew(self.base - self.end)
+
     def rebase(self, seq: int) -> None:
         """Start anew at a sequence number; the buffer is empty."""
         self.base = self.end = seq
@@ -154,6 +170,7 @@ class SendBuffer:
         size = len(data)
         end = self.end
         self.end = end + size
+        DATA.grew(size)
         pieces = self._pieces
         if size < _SMALL and self._first < len(pieces):
             tail = pieces[-1]
@@ -192,6 +209,7 @@ class SendBuffer:
 
     def drop_to(self, seq: int) -> None:
         """Forget what lies before a sequence number, which is at most `end`."""
+        DATA.grew(self.base - seq)
         self.base = seq
         if seq >= self.end:
             self._pieces.clear()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from bus.census import kind
 from services.net.tcp import cookies, handshake, send
 from services.net.tcp.limits import MS, SECOND, path_mss
 from services.net.tcp.segment import ACK, SYN, Segment
@@ -33,6 +34,9 @@ _COOKIES_VALID_NS = 128 * SECOND
 
 def _nothing() -> None:
     """An owner that does not want to be told."""
+
+
+LISTENER = kind("net", "listener")
 
 
 class Listener:
@@ -64,6 +68,7 @@ class Listener:
         backlog: int,
         settings: Settings,
     ) -> None:
+        LISTENER.made()
         self.tcp = tcp
         self.address = address
         self.port = port
@@ -76,6 +81,9 @@ class Listener:
         self.closed = False
         self.owner: Any = None
         self.on_change: Callable[[], None] = _nothing
+
+    def __del__(self) -> None:
+        LISTENER.freed()
 
     @property
     def is_full(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bus.census import kind
 from services.net.tcp.byte_queue import ByteQueue, SendBuffer
 from services.net.tcp.cubic import make_control
 from services.net.tcp.limits import NEVER
@@ -29,6 +30,9 @@ Endpoint = tuple[bytes, int]
 
 def _nothing() -> None:
     """An owner that does not want to be told."""
+
+
+CONNECTION = kind("net", "connection")
 
 
 class Record:
@@ -163,6 +167,7 @@ class Record:
         settings: Settings,
         iss: int,
     ) -> None:
+        CONNECTION.made()
         limits = tcp.limits
         now = tcp.now_ns
         self.tcp = tcp
@@ -294,3 +299,6 @@ class Record:
         self.ack_at = NEVER
         self.keep_at = NEVER
         self.keep_probes = 0
+
+    def __del__(self) -> None:
+        CONNECTION.freed()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from services.net.tcp.limits import MS, NEVER, SECOND
 from services.net.tcp.segment import ACK, FIN, RST, SYN, Segment
 from services.net.tcp.sequence import HALF, MASK, after, unwrap
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from services.net.tcp.connection import Connection
     from services.net.tcp.record import Endpoint
     from services.net.tcp.table import Tcp
+
+
+RECORD = kind("net", "TIME_WAIT")
 
 
 class TimeWait:
@@ -46,6 +50,7 @@ class TimeWait:
     state = TIME_WAIT
 
     def __init__(self, c: Connection) -> None:
+        RECORD.made()
         self.key = c.key
         self.local: Endpoint = c.local
         self.remote: Endpoint = c.remote
@@ -58,6 +63,9 @@ class TimeWait:
         self.ts_recent_ns = c.ts_recent_ns
         self.answered_ns = -NEVER
         self.ends_ns = c.tcp.now_ns + c.tcp.limits.time_wait_ns
+
+    def __del__(self) -> None:
+        RECORD.freed()
 
 
 class TimeWaits:
@@ -97,6 +105,14 @@ class TimeWaits:
                 self._ports[port] = count
             else:
                 del self._ports[port]
+
+    def shrink(self) -> int:
+        """End all, as when there are too many; replies with how many there were."""
+        gone = len(self.records)
+        for record in list(self.records.values()):
+            self.leave(record)
+        self._queue.clear()
+        return gone
 
     def holds_port(self, port: int) -> bool:
         """Whether a local port is in use by a record: bind without SO_REUSEADDR must fail."""

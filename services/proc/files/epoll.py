@@ -19,6 +19,7 @@ from collections import deque
 from errno import EEXIST, EINVAL, ELOOP, ENOENT, EPERM
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import O_RDWR, POLLERR, POLLHUP, POLLIN, POLLRDNORM
 from services.proc.files.anon import AnonFile
@@ -39,12 +40,16 @@ Event = tuple[int, int]
 """What is told of a file: events, and the data that epoll_ctl(2) was given."""
 
 
+ITEM = charge_kind("proc", "epoll item")
+
+
 class Item:
     """One entry of an interest list; an `Entry` of its file's wait queue."""
 
     __slots__ = ("data", "epoll", "events", "fd", "file", "gone", "listed")
 
     def __init__(self, epoll: EpollFile, file: OpenFile, fd: int, events: int, data: int) -> None:
+        ITEM.made()
         self.epoll = epoll
         self.file = file
         self.fd = fd
@@ -53,6 +58,9 @@ class Item:
         self.listed = False
         """It is on the ready list."""
         self.gone = False
+
+    def __del__(self) -> None:
+        ITEM.freed()
 
     def notify(self, events: int) -> None:
         """The file may have become ready; `events` 0 is anything."""
@@ -71,6 +79,7 @@ class EpollFile(AnonFile):
 
     __slots__ = ("_ready", "items", "remotes", "waiters")
     kind = "eventpoll"
+    heap = charge_kind("proc", "epoll")
 
     def __init__(self) -> None:
         super().__init__(O_RDWR)
@@ -202,6 +211,7 @@ class EpollFile(AnonFile):
         """All interest ends."""
         for item in list(self.items.values()):
             self.remove(item)
+        self._ready.clear()
 
 
 def pollable(file: OpenFile) -> None:

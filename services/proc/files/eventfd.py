@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EAGAIN, EINVAL
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK, O_RDWR, POLLERR, POLLIN, POLLOUT, U64
 from services.proc.descriptors import drop
@@ -23,6 +24,7 @@ class EventFile(AnonFile):
 
     __slots__ = ("_semaphore", "_writers", "count")
     kind = "eventfd"
+    heap = charge_kind("proc", "eventfd")
 
     def __init__(self, count: int, flags: int, semaphore: bool) -> None:
         super().__init__(O_RDWR | flags)

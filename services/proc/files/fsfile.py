@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EBADF, EFBIG, EINVAL, EISDIR, ENOTDIR, EOVERFLOW
 from typing import TYPE_CHECKING, TypeVar
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.fs.api import (
     APPEND,
@@ -57,6 +58,7 @@ class FsFile(OpenFile):
 
     __slots__ = ("_fs", "_node", "_opened", "flocked", "listing", "mode")
     kind = "file"
+    heap = charge_kind("proc", "file of fs")
     seekable = True
 
     def __init__(self, fs: Port, node: int, mode: int, flags: int, *, opened: bool = True) -> None:

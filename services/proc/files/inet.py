@@ -11,6 +11,7 @@ import struct
 from errno import EAGAIN, EINPROGRESS, EINTR, ENOTTY, EPIPE
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.net import api
 from services.proc.abi import (
@@ -58,6 +59,7 @@ class NetSocket(Socket):
     """A socket that lives in net under `handle`; its readiness is `slot` of the board."""
 
     __slots__ = ("_board", "_kernel", "_net", "handle", "slot")
+    heap = charge_kind("proc", "inet socket")
 
     def __init__(
         self, thread: Thread, opened: Opened, family: int, type_: int, flags: int, attr: Attr

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError, ServiceUnavailable
 from services.fs.api import DropQueue, TakeEvents
 from services.proc.abi import O_NONBLOCK, O_RDONLY, POLLIN, POLLRDNORM
@@ -52,6 +53,7 @@ class InotifyFile(AnonFile):
 
     __slots__ = ("_fs", "_ready", "_scope", "number")
     kind = "inotify"
+    heap = charge_kind("proc", "inotify")
     remote = True
 
     def __init__(self, fs: Port, number: int, flags: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from errno import EAGAIN, EINVAL, ENXIO, EPIPE
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.fs.api import Attr, Close, PathOf, Release, StatNode
 from services.proc.abi import (
@@ -56,6 +57,7 @@ class PipeEnd(OpenFile):
 
     __slots__ = ("_attr", "_fs", "_node", "_quiet", "pipe")
     kind = "pipe"
+    heap = charge_kind("proc", "pipe end")
 
     def __init__(
         self, pipe: Pipe, flags: int, attr: Attr, fs: Port, node: int | None = None
@@ -91,6 +93,7 @@ class PipeEnd(OpenFile):
             size = len(chunk)
             if size <= room:
                 pipe.memory[paddr : paddr + size] = chunk
+                pipe.lost(chunk)
                 chunks.clear()
                 pipe.used = 0
                 return size
@@ -114,7 +117,9 @@ class PipeEnd(OpenFile):
         if len(extents) == 1 and pipe.readers and not pipe.chunks:
             paddr, length = extents[0]
             if length <= PAGE_BYTES:
-                pipe.chunks.append(bytearray(pipe.memory[paddr : paddr + length]))
+                chunk = bytearray(pipe.memory[paddr : paddr + length])
+                pipe.chunks.append(chunk)
+                pipe.gained(chunk)
                 pipe.used = 1
                 if pipe.readable.entries or pipe.both is not None:
                     pipe.wake(IN)

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from errno import EBUSY, EINVAL, EPERM
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from bus.errors import PosixError
 from services.proc.abi import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from services.proc.files.anon import gather
@@ -32,6 +34,9 @@ DEFAULT_SLOTS = 16
 MAX_BYTES = 1 << 20
 """fs.pipe-max-size; nobody may exceed it here, as kernel heap pays for it."""
 IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
+PIPE = kind("proc", "pipe")
+CHUNK_BYTES = 32
+"""What a chunk takes beside itself: its place in the queue, and rounding."""
 
 
 class Pipe:
@@ -55,6 +60,7 @@ class Pipe:
     )
 
     def __init__(self, memory: memoryview) -> None:
+        PIPE.made()
         self.memory = memory
         self.chunks: deque[bytearray] = deque()
         self.head = 0
@@ -70,6 +76,19 @@ class Pipe:
         self.table: dict[tuple[int, int], Pipe] | None = None
         """Where a FIFO is found, by device and inode; None for a pipe."""
         self.key = (0, 0)
+
+    def __del__(self) -> None:
+        for chunk in self.chunks:
+            self.lost(chunk)
+        PIPE.freed()
+
+    def gained(self, chunk: bytearray) -> None:
+        """Charge for a chunk that is put into `chunks`."""
+        PIPE.grew(getsizeof(chunk) + CHUNK_BYTES)
+
+    def lost(self, chunk: bytearray) -> None:
+        """Credit a chunk that is taken out of `chunks`."""
+        PIPE.grew(-getsizeof(chunk) - CHUNK_BYTES)
 
     def __len__(self) -> int:
         """Unread bytes."""
@@ -95,11 +114,14 @@ class Pipe:
         if merge and odd and chunks:
             filled = len(chunks[-1]) & PAGE_MASK
             if filled and filled + odd <= PAGE_BYTES:
+                self.lost(chunks[-1])
                 chunks[-1] += gather(self.memory, source, start, odd)
+                self.gained(chunks[-1])
                 done = odd
         count = min(left - done, (self.limit - self.used) << PAGE_SHIFT)
         if count > 0:
             chunks.append(gather(self.memory, source, start + done, count))
+            self.gained(chunks[-1])
             self.used += (count + PAGE_MASK) >> PAGE_SHIFT
             done += count
         if done:
@@ -118,7 +140,7 @@ class Pipe:
                 after = head + size
                 memory[paddr : paddr + size] = memoryview(chunk)[head:after]
                 if after == len(chunk):
-                    chunks.popleft()
+                    self.lost(chunks.popleft())
                     self.used -= ((after + PAGE_MASK) >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
                     head = 0
                 else:
@@ -139,7 +161,7 @@ class Pipe:
             after = min(head + length_bytes, size)
             length_bytes -= after - head
             if after == size:
-                self.chunks.popleft()
+                self.lost(self.chunks.popleft())
                 self.used -= ((size + PAGE_MASK) >> PAGE_SHIFT) - (head >> PAGE_SHIFT)
                 self.head = 0
             else:
@@ -166,6 +188,7 @@ class Pipe:
         count = min(len(data), (self.limit - self.used) << PAGE_SHIFT)
         if count:
             self.chunks.append(bytearray(memoryview(data)[:count]))
+            self.gained(self.chunks[-1])
             self.used += (count + PAGE_MASK) >> PAGE_SHIFT
             self.wake(IN)
         return count

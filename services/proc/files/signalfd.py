@@ -11,6 +11,7 @@ import struct
 from errno import EAGAIN, EINVAL
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import (
     O_NONBLOCK,
@@ -67,6 +68,7 @@ class SignalFile(AnonFile):
 
     __slots__ = ("_processes", "_ready", "mask")
     kind = "signalfd"
+    heap = charge_kind("proc", "signalfd")
     remote = True
 
     def __init__(self, mask: int, flags: int) -> None:

@@ -25,6 +25,7 @@ from errno import (
 )
 from typing import TYPE_CHECKING, TypeVar
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import O_NONBLOCK, O_RDWR, S_IFSOCK, SIGPIPE
 from services.proc.descriptors import OpenFile, drop
@@ -95,6 +96,7 @@ class Socket(OpenFile):
         "type",
     )
     kind = "socket"
+    heap = charge_kind("proc", "socket")
     queue: WaitQueue
 
     def __init__(self, thread: Thread, type_: int, protocol: int, flags: int, attr: Attr) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from errno import EAGAIN, EINVAL
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.drivers.clock.api import MONOTONIC, Now
 from services.proc.abi import O_NONBLOCK, O_RDWR, POLLIN
@@ -34,6 +35,7 @@ class TimerFile(AnonFile):
 
     __slots__ = ("_due_ns", "_expired", "_interval_ns", "_kernel", "_ticks", "_timer", "clock")
     kind = "timerfd"
+    heap = charge_kind("proc", "timerfd")
 
     def __init__(self, kernel: Kernel, clock: int, flags: int) -> None:
         super().__init__(O_RDWR | flags)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 
+from bus.census import EMPTY_DICT, kind
 from services.proc.abi import SI_USER, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSTOP
 
 SIG_DFL, SIG_IGN = 0, 1
@@ -22,6 +23,7 @@ SA_NODEFER, SA_RESETHAND = 0x40000000, 0x80000000
 RESTART_NEVER = 0  # EINTR in any case
 RESTART_SYS = 1  # again, unless a handler without SA_RESTART ran
 RESTART_NOHAND = 2  # again, unless a handler ran
+RESTART_ALWAYS = 3  # again in any case: it had not begun
 
 UNBLOCKABLE = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1)
 STOPS = frozenset((19, 20, 21, 22))
@@ -68,16 +70,26 @@ class Action:
 
 
 _DEFAULT = Action()
+ACTIONS = kind("proc", "signal actions")
+SIGNAL = kind("proc", "pending signal")
+QUEUE_BYTES = 864
+"""A deque with its first block, and a table's entry: what the first signal of a number needs."""
 
 
 class Actions:
     """The dispositions of a process; CLONE_SIGHAND shares them."""
 
-    __slots__ = ("table", "users")
+    __slots__ = ("_charged", "table", "users")
 
     def __init__(self, table: dict[int, Action] | None = None) -> None:
+        ACTIONS.made()
         self.table = dict(table) if table else {}
         self.users = 1
+        self._charged = ACTIONS.resized(EMPTY_DICT, self.table)
+
+    def __del__(self) -> None:
+        ACTIONS.grew(EMPTY_DICT - self._charged)
+        ACTIONS.freed()
 
     def get(self, signal: int) -> Action:
         """The disposition of a signal."""
@@ -87,6 +99,7 @@ class Actions:
         """Replace it; replies with the old one."""
         old = self.table.get(signal, _DEFAULT)
         self.table[signal] = action
+        self._charged = ACTIONS.resized(self._charged, self.table)
         return old
 
     def after_exec(self) -> Actions:
@@ -109,13 +122,30 @@ class Pending:
         self.mask = 0
         self._queued: dict[int, deque[SigInfo]] = {}
 
+    def __del__(self) -> None:
+        for signal in list(self._queued):
+            self._forget(signal)
+
+    def _forget(self, signal: int) -> None:
+        """A number's queue, and all that is in it, goes."""
+        queue = self._queued.pop(signal, None)
+        if queue is not None:
+            SIGNAL.grew(-QUEUE_BYTES)
+            for _ in queue:
+                SIGNAL.freed()
+
     def add(self, info: SigInfo) -> bool:
         """Queue a signal; False if it was a standard one that is pending already."""
         signal = info.signal
         if self.mask & bit(signal) and signal < SIGRTMIN:
             return False
         self.mask |= bit(signal)
-        self._queued.setdefault(signal, deque()).append(info)
+        queue = self._queued.get(signal)
+        if queue is None:
+            queue = self._queued[signal] = deque()
+            SIGNAL.grew(QUEUE_BYTES)
+        queue.append(info)
+        SIGNAL.made()
         return True
 
     def take(self, wanted: int) -> SigInfo | None:
@@ -127,8 +157,9 @@ class Pending:
         signal = (ready & -ready).bit_length()
         queue = self._queued[signal]
         info = queue.popleft()
+        SIGNAL.freed()
         if not queue:
-            del self._queued[signal]
+            self._forget(signal)
             self.mask &= ~bit(signal)
         return info if info.source is None else info.source.taken(info)
 
@@ -137,6 +168,6 @@ class Pending:
         gone = self.mask & mask
         while gone:
             low = gone & -gone
-            self._queued.pop(low.bit_length(), None)
+            self._forget(low.bit_length())
             gone ^= low
         self.mask &= ~mask

@@ -16,6 +16,7 @@ from services.proc.abi import SIGCONT, SIGKILL, SIGSEGV, SIGSTOP
 from services.proc.signals import send
 from services.proc.signals.core import (
     IGNORED_BY_DEFAULT,
+    RESTART_ALWAYS,
     RESTART_NEVER,
     RESTART_SYS,
     SA_NODEFER,
@@ -133,7 +134,9 @@ def _settle_call(thread: Thread, action: Action | None) -> None:
     kind, thread.restart = thread.restart, RESTART_NEVER
     if kind == RESTART_NEVER:
         return
-    again = True if action is None else kind == RESTART_SYS and bool(action.flags & SA_RESTART)
+    again = action is None or kind == RESTART_ALWAYS
+    if action is not None and kind == RESTART_SYS:
+        again = bool(action.flags & SA_RESTART)
     if not again:
         thread.restart_deadline = None
         return

@@ -14,6 +14,7 @@ import struct
 from errno import EINVAL, ENODATA, ENOENT, ENOTCONN, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.fs.api import Retain
 from services.proc.abi import (
@@ -100,6 +101,7 @@ class UnixSocket(Socket):
         "takes_files",
     )
     CLASS = 0
+    heap = charge_kind("proc", "unix socket")
 
     def __init__(self, thread: Thread, flags: int, attr: Attr) -> None:
         super().__init__(thread, self.CLASS, 0, flags, attr)

@@ -7,8 +7,10 @@ one that carries descriptors; the others keep boundaries.
 from __future__ import annotations
 
 from collections import deque
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from services.proc.files.anon import scatter, total
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Sender = tuple[int, int, int]
 """pid, uid, gid: struct ucred."""
+MESSAGE = kind("proc", "unix message")
 SMALL_BYTES, SMALL_CHARGE = 192, 768
 """What is not longer than this costs that."""
 
@@ -49,7 +52,9 @@ class Message:
         sender: Sender | None = None,
         parcel: Parcel | None = None,
     ) -> None:
+        MESSAGE.made()
         self.data = data
+        MESSAGE.grew(getsizeof(data))
         self.charged = charged
         self.source = source
         """Who sent it: whom it is charged to, and whose name it has."""
@@ -59,6 +64,10 @@ class Message:
         self.head = 0
         self.stamp_ns = 0
         """When it was sent (REALTIME), if the receiver had asked for time stamps."""
+
+    def __del__(self) -> None:
+        MESSAGE.grew(-getsizeof(self.data))
+        MESSAGE.freed()
 
 
 class Taken:

@@ -12,6 +12,8 @@ import struct
 from errno import EINVAL, EPERM, ESRCH, ETOOMANYREFS
 from typing import TYPE_CHECKING
 
+from bus.census import EMPTY_LIST
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import RLIMIT_NOFILE
 from services.proc.descriptors import drop
@@ -32,16 +34,25 @@ NOBODY: Sender = (0, 65534, 65534)
 """The credentials of a message that was sent when nobody asked for them."""
 
 
+PARCEL = charge_kind("proc", "passed descriptors")
+
+
 class Parcel:
     """Descriptors in flight, each with a holder; charged to a user (RLIMIT_NOFILE)."""
 
-    __slots__ = ("files", "receiver", "uid")
+    __slots__ = ("_charged", "files", "receiver", "uid")
 
     def __init__(self, files: list[OpenFile], uid: int) -> None:
+        PARCEL.made()
+        self._charged = PARCEL.resized(EMPTY_LIST, files)
         self.files = files
         self.uid = uid
         self.receiver: UnixSocket | None = None
         """In whose inbox it is, once it is sent."""
+
+    def __del__(self) -> None:
+        PARCEL.grew(EMPTY_LIST - self._charged)
+        PARCEL.freed()
 
 
 def sender_of(thread: Thread) -> Sender:

@@ -1,0 +1,1 @@
+"""killer: takes heap back when the kernel's is short."""
