@@ -9,7 +9,9 @@ that is tens of milliseconds inside somebody's system call. So automatic collect
   is bounded, and so is its pause: some 17 ns an object were measured.
 - `idle` looks at everything that is not frozen, then freezes what survived (gc.freeze), so that
   the next one looks only at what came since.
-- `thorough` thaws everything first: for a heap under pressure, or on demand.
+- `recent` does that at once, for a heap under pressure; `thorough` thaws everything first, the
+  interpreter's own objects with it, and takes ten times as long: under pressure now and then, and
+  on demand.
 
 Each pause is timed by gc's own callbacks and told to a `PauseWatch` with its reason.
 
@@ -114,15 +116,19 @@ class Collector:
             self._collect(2, "idle")
         gc.freeze()
 
-    def thorough(self, reason: str) -> int:
-        """Collect everything, then freeze what survived; objects freed."""
-        if self.running:
-            gc.unfreeze()
+    def recent(self, reason: str) -> int:
+        """Collect what came since the last freeze, then freeze what survived; objects freed."""
         freed = self._collect(2, reason)
         if self.running:
             gc.freeze()
         self._idle_steps = self.steps
         return freed
+
+    def thorough(self, reason: str) -> int:
+        """The same over everything."""
+        if self.running:
+            gc.unfreeze()
+        return self.recent(reason)
 
     def _collect(self, generation: int, reason: str) -> int:
         pauses = self.pauses

@@ -34,6 +34,9 @@ FIRST_LOOK_S, LONGEST_LOOK_S = 0.001, 0.05
 REST_S = 0.1
 PATIENCE_S = 10.0
 """How long a killed process may take before the hunt goes on without it."""
+THAW_EVERY_S = 10.0
+"""Reference counts free what a killed process held; what only a search of everything finds does
+not grow fast."""
 IDLE_LOOK_S = 0.25
 IDLE_SHARE = 0.1
 """The kernel is idle while it uses less of the host's processor than that."""
@@ -57,6 +60,7 @@ class KillerService:
         self._protected = protected
         self._log = log
         self._bell = trio.Event()
+        self._thawed_s = -THAW_EVERY_S
         self.kills = 0
         self.handlers: Mapping[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Info: self.info,
@@ -99,7 +103,7 @@ class KillerService:
         while self._short():
             step = hunt.next()
             if step is Step.COLLECT:
-                objects = self._collector.thorough("pressure")
+                objects = self._collect()
                 ring.record(api.Collected(objects, ledger.live))
             elif step is Step.EVICT:
                 await self._evict()
@@ -112,6 +116,15 @@ class KillerService:
                 await trio.sleep(REST_S)
             await trio.lowlevel.checkpoint()
         ring.record(api.Relieved(ledger.live, hunt.kills))
+
+    def _collect(self) -> int:
+        """Everything the first time, and then no more often than `THAW_EVERY_S`."""
+        now = trio.current_time()
+        if now - self._thawed_s < THAW_EVERY_S:
+            return self._collector.recent("pressure")
+        objects = self._collector.thorough("pressure")
+        self._thawed_s = trio.current_time()
+        return objects
 
     def _short(self) -> bool:
         """Let those in for whom there is room now; whether somebody still waits."""
