@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bus.census import kind
+
 if TYPE_CHECKING:
     from services.fs.api import Cred
     from services.fs.core_inode import Dentry, PathKey
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 PATHS_LIMIT = 16384
 CREDS_LIMIT = 64
 ALIASES_LIMIT = 64
+CACHED = kind("fs", "cached path")
 
 
 class PathCache:
@@ -48,6 +51,8 @@ class PathCache:
         if len(paths) >= PATHS_LIMIT or len(dentry.known_as) >= ALIASES_LIMIT:
             self.clear()
             dentry.known_as.clear()
+        if key not in paths:
+            CACHED.made()
         paths[key] = dentry
         dentry.known_as.append((paths, key))
 
@@ -55,14 +60,18 @@ class PathCache:
         """Paths that led to a dentry lead there no more."""
         if dentry.known_as:
             for paths, key in dentry.known_as:
-                paths.pop(key, None)
+                if paths.pop(key, None) is not None:
+                    CACHED.freed()
             dentry.known_as.clear()
 
     def clear(self) -> None:
         """No whole path that was walked before can be trusted."""
-        if self.root:
-            self.root.clear()
+        for _ in self.root:
+            CACHED.freed()
+        self.root.clear()
         if self._of:
             for paths in self._of.values():
+                for _ in paths:
+                    CACHED.freed()
                 paths.clear()
             self._of.clear()

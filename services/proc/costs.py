@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from sys import getsizeof
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bus.costs import coroutine_bytes, cost_of
 from services.fs.api import Attr
-from services.proc.alarms import ALARM, Alarm
+from services.proc.alarms import ALARM, PosixTimer
 from services.proc.descriptors import DESCRIPTOR, DESCRIPTORS, Descriptor, DescriptorTable, OpenFile
 from services.proc.files.epoll import ITEM, EpollFile
 from services.proc.files.eventfd import EventFile
@@ -36,8 +37,12 @@ if TYPE_CHECKING:
     from services.drivers.cpu.api import Core
 
 FAR = 1 << 40
-ENTRY_BYTES = 104
-"""A place in a table that is at its emptiest: two thirds of it free."""
+ENTRY_BYTES = 56
+"""A place in a large table that has just grown: 24 bytes, of which half are in use, and its index
+(CPython's Objects/dictobject.c)."""
+ONE_ENTRY_BYTES = getsizeof({1: 1}) - getsizeof({})
+METHOD_BYTES = 64
+"""A bound method: the callback of an armed timer."""
 TASK_BYTES = 1600
 """A Trio task, its context, its name and its places in Trio's own tables."""
 
@@ -59,6 +64,12 @@ class _Samples:
         self.parent = Process(self.kernel, 1, None)
         self.owner: Any = SimpleNamespace(process=self.parent, kernel=self.kernel)
         self.plain = OpenFile(0)
+
+    def alarm(self) -> PosixTimer:
+        """A timer of timer_create(2)."""
+        timer = PosixTimer(self.parent, SigInfo(40), None, 1, 1, next(self.numbers))
+        timer.interval_ns = next(self.numbers)
+        return timer
 
     def attr(self) -> Attr:
         """A pipe's or socket's own."""
@@ -100,6 +111,7 @@ class _Samples:
         """A stream socket that is in the registry."""
         socket = StreamSocket(self.owner, 0, self.attr())
         del registry_of(self.kernel).sockets[socket]
+        socket.credentials = (next(self.numbers), 0, 0, ())
         return socket
 
     def inet_socket(self) -> Socket:
@@ -129,12 +141,12 @@ def measure(core: Core) -> None:
     PARCEL.measure(lambda: Parcel([], 0))
     MESSAGE.measure(lambda: Message(b"", 768, fs, (next(n), 0, 0)), beside_bytes=16)
     TIMER.measure(lambda: (next(n), Timer(next(n), _nothing)), beside_bytes=32)
-    ALARM.measure(lambda: Alarm(s.parent, SigInfo(14, next(n)), None), beside_bytes=ENTRY_BYTES)
+    ALARM.measure(s.alarm, beside_bytes=ENTRY_BYTES + METHOD_BYTES)
     WAITER.measure(
         lambda: ((next(n), next(n)), {Waiter(s.plain, 1, None): None}),  # type: ignore[arg-type]
         beside_bytes=ENTRY_BYTES,
     )
-    SIGNAL.measure(lambda: SigInfo(14, next(n), 0, bytes(28)), beside_bytes=16)
+    SIGNAL.measure(lambda: SigInfo(40, -1, 0, bytes(112)), beside_bytes=8)
     pipe = Pipe(s.memory)
     files: dict[type[OpenFile], Callable[[], OpenFile]] = {
         OpenFile: lambda: OpenFile(next(n)),
@@ -157,7 +169,13 @@ def measure(core: Core) -> None:
 def _measure_items(s: _Samples) -> None:
     """Interest in a file is a cycle while it lasts, so it has to be ended by hand."""
     made: list[EpollFile] = []
-    cost = cost_of(lambda: s.watched(made)) - cost_of(s.unwatched) - EpollFile.heap.cost_bytes
+    cost = (
+        cost_of(lambda: s.watched(made))
+        - cost_of(s.unwatched)
+        - EpollFile.heap.cost_bytes
+        - ONE_ENTRY_BYTES
+        + ENTRY_BYTES
+    )
     for epoll in made:
         for item in list(epoll.items.values()):
             epoll.remove(item)

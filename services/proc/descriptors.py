@@ -10,6 +10,7 @@ Data goes straight between RAM and the file: `extents` are (paddr, length_bytes)
 from __future__ import annotations
 
 from errno import EBADF, EINVAL, EMFILE, ENOTDIR, ENOTTY, ESPIPE
+from sys import getsizeof
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from bus.census import EMPTY_DICT, Kind
@@ -36,6 +37,8 @@ class Watcher(Protocol):
 ALWAYS_READY = POLLIN | POLLOUT | 0x40 | 0x100
 DESCRIPTOR = charge_kind("proc", "descriptor")
 DESCRIPTORS = charge_kind("proc", "descriptor table")
+SMALL_NUMBERS, NUMBER_BYTES = 257, 32
+"""CPython has integers up to 256 once for all; the others take that much each."""
 
 
 class OpenFile:
@@ -158,7 +161,10 @@ class DescriptorTable:
         DESCRIPTORS.freed()
 
     def _charge(self) -> None:
-        self._charged = DESCRIPTORS.resized(self._charged, self.slots)
+        now = getsizeof(self.slots) + NUMBER_BYTES * max(len(self.slots) - SMALL_NUMBERS, 0)
+        if now != self._charged:
+            DESCRIPTORS.grew(now - self._charged)
+            self._charged = now
 
     def get(self, fd: int) -> OpenFile:
         """The description behind `fd` (a raw register), or EBADF."""
