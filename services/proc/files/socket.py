@@ -22,6 +22,7 @@ from errno import (
     EINVAL,
     EOPNOTSUPP,
     EPIPE,
+    ERANGE,
 )
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,6 +58,14 @@ SET_OWNER, GET_OWNER = (0x8901, 0x8902), (0x8903, 0x8904)
 """FIOSETOWN and SIOCSPGRP, FIOGETOWN and SIOCGPGRP."""
 SHUT_IN, SHUT_OUT, SHUT_BOTH = 1, 2, 3
 """Which directions are shut: SHUT_RD + 1, SHUT_WR + 1, SHUT_RDWR + 1."""
+
+
+class NeedsRoom(PosixError):
+    """ERANGE of getsockopt(2), which tells how long the value is all the same."""
+
+    def __init__(self, length_bytes: int) -> None:
+        super().__init__(ERANGE)
+        self.length_bytes = length_bytes
 
 
 class Received:

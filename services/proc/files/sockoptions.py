@@ -62,7 +62,8 @@ def get_common(socket: Socket, option: int, room: int) -> bytes:
 
 def _get_int(socket: Socket, option: int) -> int:
     if option in STAMPS:
-        return int(socket.options.get(SO_TIMESTAMP, 0) == option)
+        kept = socket.options.get(SO_TIMESTAMP, 0)
+        return int(kept == option or (option == SO_TIMESTAMP_NEW and kept == SO_TIMESTAMPNS_NEW))
     if option in SWITCHES or option in (SO_PRIORITY, SO_MARK):
         return socket.options.get(option, 0)
     if option == SO_ERROR:

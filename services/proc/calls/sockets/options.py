@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.proc.abi import s32
 from services.proc.calls.sockets.names import INT_BYTES, socket_at
-from services.proc.files.socket import SOL_SOCKET
+from services.proc.files.socket import SOL_SOCKET, NeedsRoom
 from services.proc.files.sockoptions import SO_BINDTODEVICE, VALUE_BYTES
 from services.proc.table import syscall
 
@@ -29,7 +29,11 @@ async def sys_getsockopt(
         if s32(level) != SOL_SOCKET:
             await socket.get_option(t, s32(level), s32(option), 0)
         raise PosixError(EINVAL)
-    value = (await socket.get_option(t, s32(level), s32(option), room))[:room]
+    try:
+        value = (await socket.get_option(t, s32(level), s32(option), room))[:room]
+    except NeedsRoom as short:
+        await t.copyout(length_at, short.length_bytes.to_bytes(INT_BYTES, "little"))
+        raise
     await t.copyout(where, value)
     await t.copyout(length_at, len(value).to_bytes(INT_BYTES, "little"))
     return 0

@@ -19,6 +19,7 @@ from services.proc.calls.sockets.sending import (
     buffers,
     header,
     user_range,
+    without,
 )
 from services.proc.descriptors import drop
 from services.proc.files.readiness import time_left
@@ -48,7 +49,7 @@ async def _room(t: Thread, socket: Socket, vectors: Vectors, flags: int) -> list
     """The runs to receive into. As on Linux a bad buffer shows only once there are data."""
     limit = CHUNK_BYTES if socket.stream else PACKET_MAX_BYTES
     try:
-        return await buffers(t, vectors, 0, True, limit)
+        return await buffers(t, vectors, True, limit)
     except PosixError:
         # A stream keeps what could not be copied, a packet is lost.
         lost = await socket.receive(t, [], flags | (MSG_PEEK if socket.stream else 0))
@@ -63,34 +64,34 @@ async def _discard(t: Thread, received: Received) -> None:
         await drop(file, t)
 
 
+async def _receive_once(t: Thread, socket: Socket, vectors: Vectors, flags: int) -> Received:
+    """Receive; the buffers are looked up anew where they have moved while it waited."""
+    while True:
+        extents = await _room(t, socket, vectors, flags)
+        try:
+            return await socket.receive(t, extents, flags)
+        except Interrupted:
+            if t.kernel.interrupts(t) or not socket.holders:
+                raise
+
+
 async def _receive(t: Thread, socket: Socket, vectors: Vectors, flags: int) -> Received:
     """Receive once, or with MSG_WAITALL until the buffers of a stream are full."""
-    extents = await _room(t, socket, vectors, flags)
-    received = await socket.receive(t, extents, flags)
+    received = await _receive_once(t, socket, vectors, flags)
     if flags & MSG_WAITALL and socket.stream and not flags & (MSG_PEEK | MSG_OOB):
         wanted = min(sum(size for _, size in vectors), MAX_TRANSFER_BYTES)
-        await _receive_rest(t, socket, vectors, flags, received, wanted)
-    return received
-
-
-async def _receive_rest(
-    t: Thread, socket: Socket, vectors: Vectors, flags: int, received: Received, wanted: int
-) -> None:
-    while 0 < received.count < wanted and not received.final:
-        try:
-            extents = await buffers(t, vectors, received.count, True, CHUNK_BYTES)
-            more = await socket.receive(t, extents, flags)
-        except Interrupted:
-            if t.kernel.interrupts(t):
+        while 0 < received.count < wanted and not received.final:
+            rest = without(vectors, received.count)
+            try:
+                more = await _receive_once(t, socket, rest, flags)
+            except (PosixError, Interrupted):
                 break
-            continue  # the buffers moved while it waited
-        except PosixError:
-            break
-        if not more.count:
-            break
-        received.count += more.count
-        received.files += more.files
-        received.final = more.final
+            if not more.count:
+                break
+            received.count += more.count
+            received.files += more.files
+            received.final = more.final
+    return received
 
 
 @syscall(45, "recvfrom", bound=84 << 10)

@@ -41,18 +41,25 @@ def user_range(vaddr: int, length: int) -> None:
         raise PosixError(EFAULT)
 
 
-async def buffers(
-    t: Thread, vectors: Vectors, skipped: int, write: bool, limit: int
-) -> list[Extent]:
-    """The runs behind a message's buffers from `skipped` bytes in, up to `limit` bytes."""
+async def buffers(t: Thread, vectors: Vectors, write: bool, limit: int) -> list[Extent]:
+    """The runs behind a message's buffers, up to `limit` bytes; EFAULT."""
     extents: list[Extent] = []
     for start, size in vectors:
-        if skipped < size and limit:
-            take = min(size - skipped, limit)
-            extents += await t.extents(start + skipped, take, write)
+        take = min(size, limit)
+        if take:
+            extents += await t.extents(start, take, write)
             limit -= take
-        skipped = max(skipped - size, 0)
     return extents
+
+
+def without(vectors: Vectors, skipped: int) -> Vectors:
+    """Buffers without their first `skipped` bytes."""
+    rest: Vectors = []
+    for start, size in vectors:
+        if skipped < size:
+            rest.append((start + skipped, size - skipped))
+        skipped = max(skipped - size, 0)
+    return rest
 
 
 async def _send(
@@ -67,7 +74,7 @@ async def _send(
     length = min(sum(size for _, size in vectors), MAX_TRANSFER_BYTES)
     if not socket.stream or length <= CHUNK_BYTES:
         try:
-            extents = await buffers(t, vectors, 0, False, min(length, PACKET_MAX_BYTES))
+            extents = await buffers(t, vectors, False, min(length, PACKET_MAX_BYTES))
         except PosixError:
             await socket.before_data(t, flags, name)
             raise
@@ -76,7 +83,7 @@ async def _send(
     while done < length:
         size = min(CHUNK_BYTES, length - done)
         try:
-            extents = await buffers(t, vectors, done, False, size)
+            extents = await buffers(t, without(vectors, done), False, size)
             sent = await socket.send(t, extents, flags, name, control)
         except Exception:
             if done:

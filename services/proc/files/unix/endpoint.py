@@ -39,6 +39,7 @@ from services.proc.files.socket import (
     SHUT_BOTH,
     SHUT_IN,
     SOL_SOCKET,
+    NeedsRoom,
     Received,
     Socket,
 )
@@ -70,6 +71,7 @@ IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM | POLLWRBAND
 ARRIVED = IN | POLLPRI | POLLRDBAND
 """What Linux tells when data arrive, urgent or not."""
 SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCUNIXFILE = 0x541B, 0x5411, 0x8905, 0x89E0
+GID_BYTES = 4
 NO_CREDENTIALS = (0, 0xFFFF_FFFF, 0xFFFF_FFFF)
 Credentials = tuple[int, int, int, tuple[int, ...]]
 """pid, effective uid and gid, groups."""
@@ -352,6 +354,8 @@ class UnixSocket(Socket):
                 if self.peer_credentials is None:
                     raise PosixError(ENODATA)
                 groups = self.peer_credentials[3]
+                if room < GID_BYTES * len(groups):
+                    raise NeedsRoom(GID_BYTES * len(groups))
                 return struct.pack(f"<{len(groups)}I", *groups)
         return await super().get_option(thread, level, option, room)
 

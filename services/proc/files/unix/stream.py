@@ -79,7 +79,11 @@ class StreamSocket(ConnectionSocket):
             and not self.error
         )
         self.sink = peer if open_both else None
-        self._plain = not self.passes and not self._marked
+        self._plain = not self.passes and not self._marked and self.receive_low_bytes == 1
+
+    def option_set(self, option: int) -> None:
+        """SO_RCVLOWAT."""
+        self.settle()
 
     # Receiving ------------------------------------------------------------------------------
 
@@ -273,6 +277,7 @@ class StreamSocket(ConnectionSocket):
                     if rest is None:
                         rest, base = gather(self.memory, extents, done, length - done), done
                     await self.wait_output(thread, self._sendable, flags)
+                    self.raise_error()
                     peer = self._target()
                     continue
                 if rest is None:
