@@ -119,6 +119,10 @@ def _dispatch(words: Sequence[str]) -> int:
     options = parser.parse_args(list(words))
     if options.command == "graph":
         return _graph(options)
+    if options.command == "heap":
+        from boot.heap import watch
+
+        return watch(options.address, options.once)
     if options.command == "serve":
         from boot.serve.command import serve
 

@@ -61,6 +61,16 @@ def sent(bus: Bus, target: str, request: str) -> int:
     )
 
 
+WORST = 10
+
+
+def _holdings(process: Any) -> tuple[int, int, str]:
+    """What a process has in the kernel's heap, without its memory regions, which vm knows."""
+    descriptors = len(process.descriptors.slots) if process.descriptors else 0
+    held = descriptors + len(process.threads) + len(process.children)
+    return held, process.pid, process.comm.decode(errors="replace")
+
+
 class KernelSource:
     """proc and vm of one machine."""
 
@@ -76,6 +86,11 @@ class KernelSource:
         memory = getattr(services.get("vm"), "core", None)
         if memory is not None:
             yield from self._vm(memory)
+        kills = getattr(services.get("killer"), "kills", None)
+        if kills is not None:
+            yield counter(
+                "hardtack_heap_kills_total", "Processes killed for the heap's sake.", {(): kills}
+            )
         count = getattr(services.get("nic"), "counters", None)
         if count is not None:
             yield from self._nic(count())
@@ -97,6 +112,13 @@ class KernelSource:
             ("state",),
         )
         yield gauge("hardtack_threads", "Threads of programs.", {(): len(kernel.threads)})
+        worst = sorted(map(_holdings, kernel.processes.values()), reverse=True)[:WORST]
+        yield gauge(
+            "hardtack_process_holdings",
+            "Descriptors, threads and children of the processes that have most.",
+            {(str(pid), name): held for held, pid, name in worst},
+            ("pid", "name"),
+        )
         yield counter("hardtack_forks_total", "Processes made.", {(): kernel.fork_count})
         yield counter(
             "hardtack_traps_page_fault_total", "Page-fault traps.", {(): kernel.fault_count}

@@ -190,6 +190,14 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
+    heap = commands.add_parser(
+        "heap",
+        help="watch the kernel heap of a running kernel",
+        description="Show the kernel heap of the kernel whose --metrics page is at ADDRESS.",
+        allow_abbrev=False,
+    )
+    heap.add_argument("address", metavar="[HOST:]PORT", help="as given to --metrics")
+    heap.add_argument("--once", action="store_true", help="print it once and leave")
     commands.add_parser("tour", add_help=False, help="a short tour of real programs")
     commands.add_parser("version", help="print the version")
     return parser

@@ -180,6 +180,35 @@ def ledger_source(ledger: Ledger) -> Callable[[], Iterable[Measure]]:
         yield gauge(
             "hardtack_heap_reserved_bytes", "Outstanding reservations.", {(): ledger.current}
         )
+        yield gauge(
+            "hardtack_heap_live_bytes",
+            "What lives: at the last collection of everything (lastgc), and since (used).",
+            {("lastgc",): ledger.lastgc, ("used",): ledger.used},
+            ("term",),
+        )
+        yield gauge(
+            "hardtack_heap_peak_bytes",
+            "The most that lived when stock was taken.",
+            {(): ledger.peak},
+        )
+        kinds = list(ledger.heap.by_bytes())
+        yield gauge(
+            "hardtack_heap_kind_bytes",
+            "What lives, by service and kind of object.",
+            {(k.service, k.name): k.live for k in kinds},
+            ("service", "kind"),
+        )
+        yield gauge(
+            "hardtack_heap_kind_objects",
+            "How many live, by service and kind of object.",
+            {(k.service, k.name): k.count for k in kinds},
+            ("service", "kind"),
+        )
+        yield counter(
+            "hardtack_heap_deep_failures_total",
+            "Calls that were unwound and run again, as a loop of theirs found no room.",
+            {(): ledger.deep_failures},
+        )
         yield gauge("hardtack_heap_waiting", "Calls waiting for heap.", {(): ledger.waiting})
         yield counter(
             "hardtack_heap_waits_total", "Calls that had to wait for heap.", {(): ledger.waits}

@@ -135,12 +135,23 @@ async def unknown_calls(spot: Spot) -> bytes:
 
 
 async def heap(spot: Spot) -> bytes:
-    """/proc/hardtack/heap: the ledger of the kernel's own heap, bytes and counts."""
+    """/proc/hardtack/heap: the kernel's own heap, bytes and counts; then what lives, by kind.
+
+    A line of a kind: service, name, objects, bytes of each, bytes in all; tabs between them.
+    """
     ledger = spot.kernel.admission
     rows = (
         ("limit", ledger.limit_bytes),
+        ("lastgc", ledger.lastgc),
+        ("used", ledger.used),
         ("reserved", ledger.current),
+        ("peak", ledger.peak),
         ("waiting", ledger.waiting),
         ("waits", ledger.waits),
+        ("deep_failures", ledger.deep_failures),
     )
-    return "".join(f"{name} {value}\n" for name, value in rows).encode()
+    kinds = [
+        f"{k.service}\t{k.name}\t{k.count}\t{k.cost_bytes}\t{k.live}\n"
+        for k in ledger.heap.by_bytes()
+    ]
+    return "".join([*(f"{name} {value}\n" for name, value in rows), *kinds]).encode()
