@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -69,6 +70,7 @@ def _comma_separated(text: str, legal: tuple[str, ...], what: str) -> tuple[str,
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    print(f"hardtack bench: ended by {signal.Signals(number).name}", file=sys.stderr)
     raise SystemExit(128 + number)
 
 
@@ -115,7 +117,8 @@ def _run(
         console.print(f"hardtack bench: error: {error}", markup=False, soft_wrap=True)
         return 1
     if rows:
-        console.print(report.table(rows, found, suite.scale))
+        for scale in (suite.scale, report.PROCESSOR):
+            console.print(report.table(rows, found, scale))
     complaints += report.failures(rows)
     for line in complaints:
         console.print(line, markup=False, soft_wrap=True)

@@ -40,13 +40,15 @@ class Sample:
     """What one run did: `iterations` of `unit` in `seconds`, by the guest's clock.
 
     `wall_s` is how long the host saw it take, start and end of the platform included: what it
-    exceeds `seconds` by must not grow with `iterations`, else the guest's clock is slow.
+    exceeds `seconds` by must not grow with `iterations`, else the guest's clock is slow. `cpu_s` is
+    the processor time that the host spent on it meanwhile, start and end of the platform included.
     """
 
     iterations: int
     seconds: float
     unit: str
     wall_s: float = 0.0
+    cpu_s: float = 0.0
 
     @property
     def microseconds(self) -> float:
@@ -66,6 +68,8 @@ class Cell:
     platform: str
     samples: tuple[Sample, ...] = ()
     failure: str | None = None
+    first: Sample | None = None
+    """A short run: what it cost, but for its few iterations, is what starting and ending costs."""
 
     @property
     def median_us(self) -> float | None:
@@ -78,10 +82,25 @@ class Cell:
         return statistics.median(s.per_second for s in self.samples) if self.samples else None
 
     @property
+    def median_cpu_us(self) -> float | None:
+        """Median processor time of one iteration: what exceeds the first run, shared out."""
+        first = self.first
+        costs = [
+            (s.cpu_s - first.cpu_s) / (s.iterations - first.iterations) * 1e6
+            for s in self.samples
+            if first is not None and s.iterations > first.iterations
+        ]
+        return statistics.median(costs) if costs else None
+
+    @property
     def spread(self) -> float | None:
         """(slowest - fastest) / median."""
         times = [s.microseconds for s in self.samples]
         return (max(times) - min(times)) / statistics.median(times) if times else None
+
+
+def _median_us(cell: Cell) -> float | None:
+    return cell.median_us
 
 
 @attrs.frozen
@@ -95,12 +114,13 @@ class Row:
         """What was measured there."""
         return next((cell for cell in self.cells if cell.platform == platform), None)
 
-    def ratio(self, platform: str, to: str) -> float | None:
-        """How many times the one's time is the other's."""
-        mine, theirs = self.cell(platform), self.cell(to)
-        if mine is None or theirs is None or mine.median_us is None or not theirs.median_us:
-            return None
-        return mine.median_us / theirs.median_us
+    def ratio(
+        self, platform: str, to: str, figure: Callable[[Cell], float | None] = _median_us
+    ) -> float | None:
+        """How many times the one's time, or another figure, is the other's."""
+        cells = [self.cell(platform), self.cell(to)]
+        mine, theirs = (figure(cell) if cell is not None else None for cell in cells)
+        return None if mine is None or not theirs else mine / theirs
 
 
 Runner = Callable[[str, str, int], Sample]
@@ -109,19 +129,21 @@ Runner = Callable[[str, str, int], Sample]
 Progress = Callable[[str], None]
 
 
-def calibrate(run: Runner, platform: str, benchmark: Benchmark, target_s: float) -> int:
-    """A count that takes about `target_s` there. These runs are the warm-up, too."""
+def calibrate(
+    run: Runner, platform: str, benchmark: Benchmark, target_s: float
+) -> tuple[int, Sample]:
+    """A count that takes about `target_s` there, and the first run: they are the warm-up, too."""
+    count = 1 if benchmark.timed else benchmark.first
+    sample = first = run(platform, benchmark.program, count)
     if benchmark.timed:
-        run(platform, benchmark.program, 1)
-        return max(1, math.ceil(target_s))
-    count = benchmark.first
+        return max(1, math.ceil(target_s)), first
     for _ in range(MAX_STEPS):
-        sample = run(platform, benchmark.program, count)
         needed = sample.iterations * target_s / sample.seconds if sample.seconds else float("inf")
         if sample.seconds >= target_s * CLOSE_ENOUGH:
-            return max(1, round(needed))
+            return max(1, round(needed)), first
         count = max(1, round(min(needed, sample.iterations * GROWTH)))
-    return count
+        sample = run(platform, benchmark.program, count)
+    return count, first
 
 
 def measure_row(
@@ -129,11 +151,12 @@ def measure_row(
 ) -> Row:
     """One benchmark: calibrated on each platform, then measured on them in turn."""
     counts: dict[str, int] = {}
+    first: dict[str, Sample] = {}
     failures: dict[str, str] = {}
     samples: dict[str, list[Sample]] = {platform: [] for platform in platforms}
     for platform in platforms:
         try:
-            counts[platform] = calibrate(run, platform, benchmark, target_s)
+            counts[platform], first[platform] = calibrate(run, platform, benchmark, target_s)
         except RunFailed as error:
             failures[platform] = str(error)
     for _ in range(repeats):
@@ -142,7 +165,8 @@ def measure_row(
                 samples[platform].append(run(platform, benchmark.program, counts[platform]))
             except RunFailed as error:
                 failures[platform] = str(error)
-    return Row(benchmark, tuple(Cell(p, tuple(samples[p]), failures.get(p)) for p in platforms))
+    cells = (Cell(p, tuple(samples[p]), failures.get(p), first.get(p)) for p in platforms)
+    return Row(benchmark, tuple(cells))
 
 
 def measure(

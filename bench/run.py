@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
+
+import attrs
 
 from bench.measure import RunFailed, Sample
 from bench.platforms import GUEST_PROGRAMS, REPOSITORY
@@ -43,6 +46,12 @@ def _end_group(process: subprocess.Popen[str]) -> None:
             return
 
 
+def _processor_s() -> float:
+    """What all processes that we started and that have ended took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def run_words(
     words: Sequence[str], read: Callable[[str, float], Sample], limit_s: float = LIMIT_S
 ) -> Sample:
@@ -50,7 +59,7 @@ def run_words(
 
     RunFailed when it does not end well or in time. Nothing of it is left, whatever happens.
     """
-    began = time.monotonic()
+    began, spent_s = time.monotonic(), _processor_s()
     with subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -75,7 +84,7 @@ def run_words(
     sample = read(out, time.monotonic() - began)
     if sample.seconds > sample.wall_s:
         raise RunFailed(f"claims {sample.seconds:.3f} s of {sample.wall_s:.3f} s that passed")
-    return sample
+    return attrs.evolve(sample, cpu_s=_processor_s() - spent_s)
 
 
 def run_program(platform: Platform, program: str, count: int, limit_s: float = LIMIT_S) -> Sample:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.measure import Benchmark, RunFailed, Sample, calibrate, measure
-from bench.report import RATES, TIMES, Scale
+from bench.report import PROCESSOR, RATES, TIMES, Scale
 from bench.run import parse_report
 
 COST_S = {"fast": 1e-6, "slow": 1e-3}
+START_S = 0.75
 WORK = Benchmark("work", "some work", 10)
 
 
@@ -24,16 +25,17 @@ class Machine:
         self.calls.append((platform, count))
         if platform == self._broken and len(self.calls) > self._good_runs:
             raise RunFailed("broken")
-        return Sample(count, count * COST_S[platform], "call")
+        used_s = count * COST_S[platform]
+        return Sample(count, used_s, "call", cpu_s=START_S + 2 * used_s)
 
 
 @pytest.mark.parametrize("platform", ["fast", "slow"])
 def test_calibration_reaches_the_target(platform: str) -> None:
-    assert calibrate(Machine(), platform, WORK, 2.0) == round(2.0 / COST_S[platform])
+    assert calibrate(Machine(), platform, WORK, 2.0)[0] == round(2.0 / COST_S[platform])
 
 
 def test_calibration_survives_a_clock_that_does_not_move() -> None:
-    assert calibrate(lambda *_: Sample(10, 0.0, "call"), "fast", WORK, 1.0) > 10
+    assert calibrate(lambda *_: Sample(10, 0.0, "call"), "fast", WORK, 1.0)[0] > 10
 
 
 def test_platforms_take_turns() -> None:
@@ -61,13 +63,18 @@ def test_a_report_is_one_line_of_json() -> None:
 def test_what_works_for_a_time_is_told_seconds() -> None:
     machine = Machine()
     timed = Benchmark("timed", "some work", timed=True)
-    assert calibrate(machine, "fast", timed, 1.5) == 2
+    assert calibrate(machine, "fast", timed, 1.5)[0] == 2
     assert machine.calls == [("fast", 1)]
 
 
-@pytest.mark.parametrize(("scale", "ratio"), [(TIMES, 1000), (RATES, 0.001)])
+@pytest.mark.parametrize(("scale", "ratio"), [(TIMES, 1000), (RATES, 0.001), (PROCESSOR, 1000)])
 def test_the_ratio_is_of_what_is_shown(scale: Scale, ratio: float) -> None:
     (row,) = measure(Machine(), [WORK], ["fast", "slow"], repeats=1, target_s=1.0)
     shown = scale.ratio(row, "slow", "fast")
     assert shown == pytest.approx(ratio)
     assert not scale.good(shown or 1)
+
+
+def test_the_start_of_a_platform_is_not_shared_out() -> None:
+    (row,) = measure(Machine(), [WORK], ["slow"], repeats=3, target_s=1.0)
+    assert row.cells[0].median_cpu_us == pytest.approx(2000)
