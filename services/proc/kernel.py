@@ -78,6 +78,7 @@ class Kernel:
         self.time_page: TimePage | None = None
         """What the vDSO reads; None until init runs."""
         self.hostname = b"hardtack"
+        self.domainname = b"(none)"
         self.futexes: dict[Any, Any] = {}
         self.run_init_done: WaitQueue = WaitQueue()
         self.terminals: dict[int, Any] = {}

@@ -19,6 +19,7 @@ from services.proc.abi import (
     CLD_EXITED,
     CLD_KILLED,
     CLD_STOPPED,
+    POLLIN,
     SIGCHLD,
     SIGCONT,
     SIGHUP,
@@ -118,6 +119,8 @@ async def _process_gone(process: Process, last: Thread) -> None:
     if process.ended is not None:
         process.kernel.ended.add(process.ended)
     process.zombie = True
+    if process.exit_watch is not None:
+        process.exit_watch.wake(POLLIN)
     if process.kernel.observe_exit is not None:
         process.kernel.observe_exit(process)
     _announce(process)

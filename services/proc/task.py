@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import trio
 
 from bus.census import kind
-from services.fs.api import At, Cred
+from services.fs.api import At
 from services.proc.abi import RLIM_INFINITY
+from services.proc.credentials import Credentials as Credentials
 from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted, Parker, WaitQueue
 from services.proc.signals.core import Actions, Pending
 from services.proc.usage import Usage, total
@@ -73,26 +75,24 @@ class Directories:
         self.at = At(self.root, cwd)
 
 
-class Credentials:
-    """Real, effective, saved and file-system ids (credentials(7)); replaced, never changed."""
+TIMER_SLACK_NS = 50_000
 
-    __slots__ = ("cred", "egid", "euid", "fsgid", "fsuid", "groups", "rgid", "ruid", "sgid", "suid")
 
-    def __init__(self, uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
-        self.ruid = self.euid = self.suid = self.fsuid = uid
-        self.rgid = self.egid = self.sgid = self.fsgid = gid
-        self.groups = groups
-        self.cred = Cred(uid, gid, frozenset(groups))
+@attrs.frozen
+class Scheduling:
+    """sched(7), ioprio_set(2): kept, inherited and shown; the core is shared fairly by all."""
 
-    def changed(self, **ids: Any) -> Credentials:
-        """A copy with some ids replaced; the file-system ids follow the effective ones."""
-        twin = Credentials(0, 0)
-        for name in ("ruid", "euid", "suid", "rgid", "egid", "sgid", "groups"):
-            setattr(twin, name, ids.get(name, getattr(self, name)))
-        twin.fsuid = ids.get("fsuid", ids.get("euid", self.fsuid))
-        twin.fsgid = ids.get("fsgid", ids.get("egid", self.fsgid))
-        twin.cred = Cred(twin.fsuid, twin.fsgid, frozenset(twin.groups))
-        return twin
+    policy: int = 0
+    priority: int = 0
+    reset_on_fork: bool = False
+    io_priority: int = 0
+
+    def in_child(self) -> Scheduling:
+        """What fork(2) passes on."""
+        if not self.reset_on_fork:
+            return self
+        policy = 0 if self.priority else self.policy
+        return Scheduling(policy, 0, False, self.io_priority)
 
 
 class Session:
@@ -113,6 +113,7 @@ class Process:
         "alarm",
         "argv_range",
         "auxv",
+        "barriers",
         "child_wait",
         "children",
         "comm",
@@ -130,6 +131,7 @@ class Process:
         "execed",
         "exit_signal",
         "exit_status",
+        "exit_watch",
         "exiting",
         "itimers",
         "kernel",
@@ -141,6 +143,7 @@ class Process:
         "parent",
         "peak_bytes",
         "pending",
+        "personality",
         "pgid",
         "pid",
         "reaped",
@@ -208,7 +211,12 @@ class Process:
         self.timers: dict[int, Any] = {}
         self.next_timer = 0
         self.nice: int = parent.nice if parent else 0
-        self.dumpable = 1
+        self.dumpable: int = parent.dumpable if parent else 1
+        self.personality: int = parent.personality if parent else 0
+        self.barriers = 0
+        """What membarrier(2) was told to expect."""
+        self.exit_watch: WaitQueue | None = None
+        """Woken when it has become a zombie; None until pidfd_open(2)."""
         self.subreaper = False
         self.no_new_privs: bool = parent.no_new_privs if parent else False
         self.death_signal = 0
@@ -216,6 +224,17 @@ class Process:
 
     def __del__(self) -> None:
         PROCESS.freed()
+
+    def become(self, credentials: Credentials) -> None:
+        """Act for somebody else from now on; who changes sides is not to be looked into."""
+        old, self.credentials = self.credentials, credentials
+        if (old.euid, old.egid, old.fsuid, old.fsgid) != (
+            credentials.euid,
+            credentials.egid,
+            credentials.fsuid,
+            credentials.fsgid,
+        ):
+            self.dumpable = self.death_signal = 0
 
     def limit(self, resource: int) -> int:
         """The soft limit (getrlimit(2))."""
@@ -254,7 +273,9 @@ class Thread:
         "robust_list",
         "samples",
         "saved_mask",
+        "scheduling",
         "scope",
+        "slack_ns",
         "space",
         "suspended",
         "system_share",
@@ -299,6 +320,9 @@ class Thread:
         self.wait_channel = ""
         self.trap = (0, 0, 0)
         """Of the last exception that became a signal: vector, error code, fault address (CR2)."""
+        self.scheduling = Scheduling()
+        self.slack_ns = (TIMER_SLACK_NS, TIMER_SLACK_NS)
+        """PR_SET_TIMERSLACK: as it is, and what 0 sets it back to."""
         self.usage = Usage()
         self.resumed_ns = 0
         """When its task last got the host's processor outside of the core (perf_counter)."""

@@ -157,6 +157,14 @@ class SetLayout(Request[None]):
 
 
 @request("vm")
+class SetStackLimit(Request[None]):
+    """setrlimit(RLIMIT_STACK) of a running program: how far down its stack may grow from now on."""
+
+    space: int
+    limit_bytes: int
+
+
+@request("vm")
 class Brk(Request[int]):
     """brk(2): move the break to `vaddr` if possible; replies with the break as it now is."""
 

@@ -31,6 +31,7 @@ class VmService:
             api.Protect: self.protect,
             api.Remap: self.remap,
             api.SetLayout: self.set_layout,
+            api.SetStackLimit: self.set_stack_limit,
             api.Brk: self.brk,
             api.Discard: self.discard,
             api.AtFork: self.at_fork,
@@ -82,6 +83,10 @@ class VmService:
     async def set_layout(self, call: api.SetLayout) -> None:
         """SetLayout."""
         self.core.space(call.space).set_layout(call)
+
+    async def set_stack_limit(self, call: api.SetStackLimit) -> None:
+        """SetStackLimit."""
+        self.core.space(call.space).stack_limit = call.limit_bytes
 
     async def brk(self, call: api.Brk) -> int:
         """Brk."""

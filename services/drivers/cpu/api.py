@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
-RIP, FS_BASE = 16, 17
+RIP, FS_BASE, GS_BASE = 16, 17, 18
 R8, R9, R10, R11, R12, R13, R14, R15 = range(8, 16)
 
 # Exception vectors (Intel SDM vol. 3, table 6-1).
@@ -78,10 +78,10 @@ class Core(Protocol):
         """Give `context` another address space (execve)."""
 
     def poke(self, context: Context, field: int, value: int) -> None:
-        """Set a general register (0 to 15), RIP or FS_BASE of a context."""
+        """Set a general register (0 to 15), RIP or a segment base of a context."""
 
     def peek(self, context: Context, field: int) -> int:
-        """Read a general register (0 to 15), RIP or FS_BASE of a context."""
+        """Read a general register (0 to 15), RIP or a segment base of a context."""
 
     def run(self) -> None:
         """Run the loaded context until `stop`; obeys the RAM's doorbell first."""

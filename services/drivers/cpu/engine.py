@@ -82,6 +82,7 @@ class UnicornCore:
         self._rip, self._fs, self._gs = (
             offset >> 3 for offset in (self.layout.rip, self.layout.fs_base, self.layout.gs_base)
         )
+        self._fields = (self.layout.rip, self.layout.fs_base, self.layout.gs_base)
         self._install_traps()
         self.read_ticks = Ticks().read
 
@@ -198,14 +199,14 @@ class UnicornCore:
         self._set_register(self._handle, x86.UC_X86_REG_CR3, self._root_ref)
 
     def poke(self, context: Context, field: int, value: int) -> None:
-        """Set a general register (0 to 15), RIP or FS_BASE of a context."""
-        at = field * 8 if field < 16 else (self.layout.rip, self.layout.fs_base)[field - RIP]
+        """Set a general register (0 to 15), RIP or a segment base of a context."""
+        at = field * 8 if field < RIP else self._fields[field - RIP]
         view = self._block if context is self._loaded else context.block
         struct.pack_into("<Q", view, at, value & 0xFFFF_FFFF_FFFF_FFFF)
 
     def peek(self, context: Context, field: int) -> int:
-        """Read a general register (0 to 15), RIP or FS_BASE of a context."""
-        at = field * 8 if field < 16 else (self.layout.rip, self.layout.fs_base)[field - RIP]
+        """Read a general register (0 to 15), RIP or a segment base of a context."""
+        at = field * 8 if field < RIP else self._fields[field - RIP]
         view = self._block if context is self._loaded else context.block
         value: int = struct.unpack_from("<Q", view, at)[0]
         return value

@@ -10,9 +10,10 @@ from bus.errors import PosixError
 from services.drivers.clock.api import BOOTTIME, MONOTONIC, REALTIME, Now, SetRealtime
 from services.proc import cpuclock
 from services.proc.abi import s32
+from services.proc.capabilities import CAP_SYS_TIME
 from services.proc.park import Interrupted, WaitQueue
 from services.proc.signals.core import RESTART_NOHAND
-from services.proc.table import syscall
+from services.proc.table import PARTIAL, syscall
 
 if TYPE_CHECKING:
     from services.proc.cpuclock import CpuClock
@@ -29,6 +30,8 @@ COARSE, RAW = (5, 6), 4
 SLEEPING = frozenset(DRIVER_CLOCK) - {RAW, *COARSE}
 """Clocks of the driver that one can sleep by and set timers on."""
 TIMER_ABSTIME = 1
+DYNAMIC = 3
+"""Ends the ids of clocks that are devices, of which there is none."""
 
 
 async def read_clock(t: Thread, clock: int) -> int:
@@ -81,14 +84,35 @@ async def sys_clock_getres(t: Thread, clock: int, where: int) -> int:
 async def sys_clock_settime(t: Thread, clock: int, where: int) -> int:
     """clock_settime(2): the guest's time of day; the host's stays."""
     number = s32(clock)
-    if number != REALTIME and (number in DRIVER_CLOCK or cpuclock.find(t, number) is None):
+    if number > REALTIME:
         raise PosixError(EINVAL)
+    if number < 0:
+        await t.copyin(where, 16)
+        raise PosixError(EINVAL if cpuclock.find(t, number) is None else EPERM)
     ns = await read_timespec(t, where)
-    if number != REALTIME or t.process.credentials.euid:
+    if not t.process.credentials.can(CAP_SYS_TIME):
         raise PosixError(EPERM)
     await t.kernel.clock.call(SetRealtime(ns))
-    if t.kernel.time_page is not None:
-        await t.kernel.time_page.update()
+    return 0
+
+
+@syscall(164, "settimeofday", support=PARTIAL, note="a time zone is checked and not kept")
+async def sys_settimeofday(t: Thread, where: int, zone: int) -> int:
+    """settimeofday(2): the guest's time of day; the host's stays."""
+    ns = None
+    if where:
+        seconds, us = struct.unpack("<qq", await t.copyin(where, 16))
+        if seconds < 0 or not 0 <= us < 1_000_000:
+            raise PosixError(EINVAL)
+        ns = seconds * NS + us * 1000
+    if zone:
+        (west,) = struct.unpack("<i", (await t.copyin(zone, 8))[:4])
+        if abs(west) > 15 * 60:
+            raise PosixError(EINVAL)
+    if not t.process.credentials.can(CAP_SYS_TIME):
+        raise PosixError(EPERM)
+    if ns is not None:
+        await t.kernel.clock.call(SetRealtime(ns))
     return 0
 
 
@@ -157,10 +181,13 @@ async def sys_clock_nanosleep(t: Thread, clock: int, flags: int, request: int, r
 
 async def _sleep_cpu(t: Thread, number: int, flags: int, request: int) -> int:
     """Sleep until a process, of which other threads run, or another one has used some time."""
-    if number in DRIVER_CLOCK or number == cpuclock.THREAD_CPUTIME:
+    dynamic = number < 0 and number & 7 == DYNAMIC
+    if number in DRIVER_CLOCK or number == cpuclock.THREAD_CPUTIME or dynamic:
         raise PosixError(EOPNOTSUPP)
-    clock = cpu_clock(t, number)
+    if number > 0 and number != cpuclock.PROCESS_CPUTIME:
+        raise PosixError(EINVAL)
     wanted = await read_timespec(t, request)
+    clock = cpu_clock(t, number)
     if clock.thread is t:
         raise PosixError(EINVAL)
     until = wanted if flags & TIMER_ABSTIME else clock.read(t) + wanted

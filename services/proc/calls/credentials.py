@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.proc.abi import s32
 from services.proc.calls.ids import find
+from services.proc.capabilities import CAP_SETGID, CAP_SETUID, FULL
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def _id(word: int) -> int:
 def sys_setuid(t: Thread, uid: int) -> int:
     """setuid(2)."""
     ids, value = t.process.credentials, _id(uid)
-    if ids.euid == 0:
-        t.process.credentials = ids.changed(ruid=value, euid=value, suid=value)
+    if ids.can(CAP_SETUID):
+        t.process.become(ids.changed(ruid=value, euid=value, suid=value))
     elif value in (ids.ruid, ids.suid):
-        t.process.credentials = ids.changed(euid=value)
+        t.process.become(ids.changed(euid=value))
     else:
         raise PosixError(EPERM)
     return 0
@@ -66,17 +67,17 @@ def sys_setuid(t: Thread, uid: int) -> int:
 def sys_setgid(t: Thread, gid: int) -> int:
     """setgid(2)."""
     ids, value = t.process.credentials, _id(gid)
-    if ids.euid == 0:
-        t.process.credentials = ids.changed(rgid=value, egid=value, sgid=value)
+    if ids.can(CAP_SETGID):
+        t.process.become(ids.changed(rgid=value, egid=value, sgid=value))
     elif value in (ids.rgid, ids.sgid):
-        t.process.credentials = ids.changed(egid=value)
+        t.process.become(ids.changed(egid=value))
     else:
         raise PosixError(EPERM)
     return 0
 
 
-def _allowed(ids: Credentials, wanted: tuple[int, ...], have: set[int]) -> None:
-    if ids.euid and any(w not in have for w in wanted if w != UNCHANGED):
+def _allowed(ids: Credentials, cap: int, wanted: tuple[int, ...], have: set[int]) -> None:
+    if not ids.can(cap) and any(w not in have for w in wanted if w != UNCHANGED):
         raise PosixError(EPERM)
 
 
@@ -90,13 +91,13 @@ def sys_setreuid(t: Thread, ruid: int, euid: int) -> int:
     """setreuid(2)."""
     ids = t.process.credentials
     real, effective = ruid & 0xFFFF_FFFF, euid & 0xFFFF_FFFF
-    _allowed(ids, (real,), {ids.ruid, ids.euid})
-    _allowed(ids, (effective,), {ids.ruid, ids.euid, ids.suid})
+    _allowed(ids, CAP_SETUID, (real,), {ids.ruid, ids.euid})
+    _allowed(ids, CAP_SETUID, (effective,), {ids.ruid, ids.euid, ids.suid})
     new_real, new_effective = _pick(ruid, ids.ruid), _pick(euid, ids.euid)
     saved = ids.suid
     if real != UNCHANGED or (effective != UNCHANGED and effective != ids.ruid):
         saved = new_effective
-    t.process.credentials = ids.changed(ruid=new_real, euid=new_effective, suid=saved)
+    t.process.become(ids.changed(ruid=new_real, euid=new_effective, suid=saved))
     return 0
 
 
@@ -105,13 +106,13 @@ def sys_setregid(t: Thread, rgid: int, egid: int) -> int:
     """setregid(2)."""
     ids = t.process.credentials
     real, effective = rgid & 0xFFFF_FFFF, egid & 0xFFFF_FFFF
-    _allowed(ids, (real,), {ids.rgid, ids.egid})
-    _allowed(ids, (effective,), {ids.rgid, ids.egid, ids.sgid})
+    _allowed(ids, CAP_SETGID, (real,), {ids.rgid, ids.egid})
+    _allowed(ids, CAP_SETGID, (effective,), {ids.rgid, ids.egid, ids.sgid})
     new_real, new_effective = _pick(rgid, ids.rgid), _pick(egid, ids.egid)
     saved = ids.sgid
     if real != UNCHANGED or (effective != UNCHANGED and effective != ids.rgid):
         saved = new_effective
-    t.process.credentials = ids.changed(rgid=new_real, egid=new_effective, sgid=saved)
+    t.process.become(ids.changed(rgid=new_real, egid=new_effective, sgid=saved))
     return 0
 
 
@@ -120,10 +121,9 @@ def sys_setresuid(t: Thread, ruid: int, euid: int, suid: int) -> int:
     """setresuid(2)."""
     ids = t.process.credentials
     wanted = (ruid & UNCHANGED, euid & UNCHANGED, suid & UNCHANGED)
-    _allowed(ids, wanted, {ids.ruid, ids.euid, ids.suid})
-    t.process.credentials = ids.changed(
-        ruid=_pick(ruid, ids.ruid), euid=_pick(euid, ids.euid), suid=_pick(suid, ids.suid)
-    )
+    _allowed(ids, CAP_SETUID, wanted, {ids.ruid, ids.euid, ids.suid})
+    real, effective, saved = map(_pick, wanted, ids.users)
+    t.process.become(ids.changed(ruid=real, euid=effective, suid=saved))
     return 0
 
 
@@ -132,10 +132,9 @@ def sys_setresgid(t: Thread, rgid: int, egid: int, sgid: int) -> int:
     """setresgid(2)."""
     ids = t.process.credentials
     wanted = (rgid & UNCHANGED, egid & UNCHANGED, sgid & UNCHANGED)
-    _allowed(ids, wanted, {ids.rgid, ids.egid, ids.sgid})
-    t.process.credentials = ids.changed(
-        rgid=_pick(rgid, ids.rgid), egid=_pick(egid, ids.egid), sgid=_pick(sgid, ids.sgid)
-    )
+    _allowed(ids, CAP_SETGID, wanted, {ids.rgid, ids.egid, ids.sgid})
+    real, effective, saved = map(_pick, wanted, (ids.rgid, ids.egid, ids.sgid))
+    t.process.become(ids.changed(rgid=real, egid=effective, sgid=saved))
     return 0
 
 
@@ -161,9 +160,9 @@ async def sys_getresgid(t: Thread, rgid: int, egid: int, sgid: int) -> int:
 def sys_setfsuid(t: Thread, uid: int) -> int:
     """setfsuid(2): replies with the old id."""
     ids, value = t.process.credentials, uid & 0xFFFF_FFFF
-    if ids.euid == 0 or value in (ids.ruid, ids.euid, ids.suid, ids.fsuid):
+    if ids.can(CAP_SETUID) or value in (ids.ruid, ids.euid, ids.suid, ids.fsuid):
         known = ids.fsuid if value == UNCHANGED else value
-        t.process.credentials = ids.changed(fsuid=known, fsgid=ids.fsgid)
+        t.process.become(ids.changed(fsuid=known, fsgid=ids.fsgid))
     return ids.fsuid
 
 
@@ -171,9 +170,9 @@ def sys_setfsuid(t: Thread, uid: int) -> int:
 def sys_setfsgid(t: Thread, gid: int) -> int:
     """setfsgid(2): replies with the old id."""
     ids, value = t.process.credentials, gid & 0xFFFF_FFFF
-    if ids.euid == 0 or value in (ids.rgid, ids.egid, ids.sgid, ids.fsgid):
+    if ids.can(CAP_SETGID) or value in (ids.rgid, ids.egid, ids.sgid, ids.fsgid):
         known = ids.fsgid if value == UNCHANGED else value
-        t.process.credentials = ids.changed(fsgid=known, fsuid=ids.fsuid)
+        t.process.become(ids.changed(fsgid=known, fsuid=ids.fsuid))
     return ids.fsgid
 
 
@@ -192,34 +191,62 @@ async def sys_getgroups(t: Thread, size: int, buffer: int) -> int:
 async def sys_setgroups(t: Thread, size: int, buffer: int) -> int:
     """setgroups(2)."""
     ids, count = t.process.credentials, size & 0xFFFF_FFFF
-    if ids.euid:
+    if not ids.can(CAP_SETGID):
         raise PosixError(EPERM)
     if count > NGROUPS_MAX:
         raise PosixError(EINVAL)
     raw = await t.copyin(buffer, 4 * count) if count else b""
-    t.process.credentials = ids.changed(groups=struct.unpack(f"<{count}I", raw))
+    t.process.become(ids.changed(groups=struct.unpack(f"<{count}I", raw)))
     return 0
 
 
 CAPABILITY_VERSION = 0x2008_0522
-FULL_CAPABILITIES = (1 << 41) - 1
+_VERSIONS = {0x1998_0330: 1, 0x2007_1026: 2, CAPABILITY_VERSION: 2}
+"""How many words of 32 bits each set has."""
+
+
+async def _cap_header(t: Thread, header: int) -> tuple[int, int]:
+    """How many words a set has (0: an unknown version, which was answered), and the pid."""
+    (version,) = struct.unpack("<I", await t.copyin(header, 4))
+    words = _VERSIONS.get(version, 0)
+    if not words:
+        await t.copyout(header, struct.pack("<I", CAPABILITY_VERSION))
+        return 0, 0
+    return words, *struct.unpack("<i", await t.copyin(header + 4, 4))
 
 
 @syscall(125, "capget")
 async def sys_capget(t: Thread, header: int, data: int) -> int:
-    """capget(2): root has every capability, others none."""
-    version, pid = struct.unpack("<Ii", await t.copyin(header, 8))
-    if version not in (CAPABILITY_VERSION, 0x2007_1026, 0x1998_0330):
-        await t.copyout(header, struct.pack("<I", CAPABILITY_VERSION))
-        if not data:
-            return 0
+    """capget(2)."""
+    words, pid = await _cap_header(t, header)
+    if not words and data:
         raise PosixError(EINVAL)
+    if not data:
+        return 0
     if pid < 0:
         raise PosixError(EINVAL)
-    owner = find(t, pid)
-    caps = 0 if owner.credentials.euid else FULL_CAPABILITIES
-    if data:
-        low, high = caps & 0xFFFF_FFFF, caps >> 32
-        words = (low, low, 0, high, high, 0) if version != 0x1998_0330 else (low, low, 0)
-        await t.copyout(data, struct.pack(f"<{len(words)}I", *words))
+    caps = find(t, pid).credentials.caps
+    image = b"".join(
+        struct.pack("<3I", *(part >> 32 * word & 0xFFFF_FFFF for part in caps.sets))
+        for word in range(words)
+    )
+    await t.copyout(data, image)
+    return 0
+
+
+@syscall(126, "capset")
+async def sys_capset(t: Thread, header: int, data: int) -> int:
+    """capset(2) on oneself."""
+    words, pid = await _cap_header(t, header)
+    if not words:
+        raise PosixError(EINVAL)
+    if pid and pid not in (t.tid, t.process.pid):
+        raise PosixError(EPERM)
+    raw = struct.unpack(f"<{3 * words}I", await t.copyin(data, 12 * words))
+    sets = [sum(raw[3 * w + i] << 32 * w for w in range(words)) & FULL for i in range(3)]
+    ids = t.process.credentials
+    caps = ids.caps.with_sets(*sets)
+    if caps is None:
+        raise PosixError(EPERM)
+    t.process.become(ids.changed(caps=caps))
     return 0

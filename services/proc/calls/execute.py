@@ -9,9 +9,9 @@ import trio
 
 from bus.errors import PosixError
 from services.drivers.cpu import api as cpu
-from services.fs.api import At, Release
+from services.fs.api import At, Release, StatNode
 from services.proc import lifecycle
-from services.proc.abi import AT_EMPTY_PATH, AT_FDCWD, s32
+from services.proc.abi import AT_EMPTY_PATH, AT_FDCWD, S_ISGID, S_ISUID, S_IXGRP, SIGCHLD, s32
 from services.proc.calls import paths
 from services.proc.descriptors import drop
 from services.proc.image import load
@@ -19,7 +19,7 @@ from services.proc.park import Interrupted
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
-    from services.proc.task import Thread
+    from services.proc.task import Process, Thread
 
 
 async def _strings(t: Thread, vaddr: int) -> list[bytes]:
@@ -70,6 +70,8 @@ async def execute(
     argv = argv or [b""]
     program = await load.open_program(process, kernel, at, path, argv)
     try:
+        if program.mode & (S_ISUID | S_ISGID) and not process.no_new_privs:
+            await _set_ids(process, program)
         loaded = await load.load(kernel, process, program, at, env)
     except BaseException:
         await kernel.fs.call(Release(program.node))
@@ -88,6 +90,8 @@ async def execute(
     process.argv_range, process.env_range = loaded.built.argv_range, loaded.built.env_range
     process.auxv = loaded.built.auxv
     process.actions = process.actions.after_exec()
+    process.exit_signal, process.barriers = SIGCHLD, 0
+    _become(process, program)
     process.execed = True
     for timer in process.timers.values():
         timer.cancel()
@@ -99,6 +103,23 @@ async def execute(
     kernel.core.poke(t.context, cpu.RIP, loaded.entry)
     lifecycle.release_vfork(process)
     return None
+
+
+async def _set_ids(process: Process, program: load.Program) -> None:
+    """Whom a set-user-id or set-group-id file makes of the process (execve(2))."""
+    attr = await process.kernel.fs.call(StatNode(program.node))
+    ids = process.credentials
+    if attr.mode & S_ISUID and attr.uid != ids.ruid:
+        program.set_uid = attr.uid
+    if attr.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP and attr.gid != ids.rgid:
+        program.set_gid = attr.gid
+
+
+def _become(process: Process, program: load.Program) -> None:
+    ids = process.credentials
+    gained = program.set_uid is not None or program.set_gid is not None
+    process.become(ids.after_exec(program.set_uid, program.set_gid))
+    process.dumpable = 0 if gained else 1
 
 
 async def _stop_siblings(t: Thread) -> None:

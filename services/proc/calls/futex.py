@@ -10,6 +10,7 @@ from bus.errors import PosixError
 from services.proc import futex
 from services.proc.abi import s32
 from services.proc.calls.clock import read_clock, read_timespec
+from services.proc.procfs.access import may_trace
 from services.proc.signals.core import RESTART_NOHAND
 from services.proc.table import PARTIAL, syscall
 
@@ -93,7 +94,7 @@ async def sys_get_robust_list(t: Thread, tid: int, head: int, size: int) -> int:
     target = t.kernel.threads.get(s32(tid)) if s32(tid) else t
     if target is None:
         raise PosixError(ESRCH)
-    if target.process is not t.process and t.process.credentials.euid:
+    if not may_trace(t.process, target.process):
         raise PosixError(EPERM)
     await t.copyout(size, struct.pack("<Q", 24))
     await t.copyout(head, struct.pack("<Q", target.robust_list[0]))

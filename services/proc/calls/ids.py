@@ -33,6 +33,23 @@ def sys_getppid(t: Thread) -> int:
     return parent.pid if parent else 0
 
 
+def find_thread(t: Thread, pid: int) -> Thread:
+    """A thread by tid (0: the caller), EINVAL, ESRCH."""
+    number = s32(pid)
+    if number < 0:
+        raise PosixError(EINVAL)
+    thread = t.kernel.threads.get(number) if number else t
+    if thread is None:
+        raise PosixError(ESRCH)
+    return thread
+
+
+def same_owner(t: Thread, target: Process) -> bool:
+    """Whether the caller acts as the user that `target` acts for, or belongs to."""
+    mine, theirs = t.process.credentials, target.credentials
+    return mine.euid in (theirs.euid, theirs.ruid)
+
+
 def find(t: Thread, pid: int) -> Process:
     """A process by pid (0: the caller's), or ESRCH."""
     number = s32(pid)
@@ -68,7 +85,7 @@ def sys_getsid(t: Thread, pid: int) -> int:
 @syscall(109, "setpgid")
 def sys_setpgid(t: Thread, pid: int, pgid: int) -> int:
     """setpgid(2)."""
-    me, group = t.process, s32(pgid)
+    me, group = t.process, s32(pgid) or s32(pid)
     if group < 0:
         raise PosixError(EINVAL)
     target = find(t, pid)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import struct
-from errno import EACCES, EFAULT, EINVAL, EPERM, ESRCH
+from errno import EACCES, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
+
+import attrs
 
 from bus.errors import PosixError
 from services.proc import cputimers
-from services.proc.abi import RLIMIT_CPU, RLIMIT_NOFILE, s32
-from services.proc.calls.ids import find
+from services.proc.abi import RLIMIT_CPU, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_STACK, s32
+from services.proc.calls.ids import find, same_owner
+from services.proc.capabilities import CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_RESOURCE
 from services.proc.table import PARTIAL, syscall
+from services.vm.api import SetStackLimit
 
 if TYPE_CHECKING:
     from services.proc.task import Process, Thread
@@ -20,26 +24,35 @@ NR_OPEN = 1 << 20
 # Limits --------------------------------------------------------------------------------------
 
 
-async def _prlimit(t: Thread, process: Process, resource: int, new: int, old: int) -> int:
+Limit = tuple[int, int]
+
+
+async def _read_limit(t: Thread, where: int) -> Limit:
+    soft, hard = struct.unpack("<QQ", await t.copyin(where, 16))
+    return soft, hard
+
+
+async def _set_limit(t: Thread, process: Process, resource: int, wanted: Limit | None) -> Limit:
+    """Replace a limit, if one is wanted; replies with what it was. EINVAL, EPERM."""
     resource &= 0xFFFF_FFFF
-    if resource > 15:
+    if resource >= len(process.limits):
         raise PosixError(EINVAL)
     before = process.limits[resource]
-    if new:
-        soft, hard = struct.unpack("<QQ", await t.copyin(new, 16))
-        if soft > hard or (resource == RLIMIT_NOFILE and hard > NR_OPEN):
-            raise PosixError(EINVAL if soft > hard else EPERM)
-        if hard > before[1] and t.process.credentials.euid:
-            raise PosixError(EPERM)
-    if old:
-        await t.copyout(old, struct.pack("<QQ", *before))
-    if new:
-        if resource == RLIMIT_CPU and not soft:
-            soft = 1  # at once means after a second (kernel/sys.c)
-        process.limits[resource] = (soft, hard)
-        if resource == RLIMIT_CPU:
-            cputimers.watch_limit(process)
-    return 0
+    if wanted is None:
+        return before
+    soft, hard = wanted
+    if soft > hard:
+        raise PosixError(EINVAL)
+    if resource == RLIMIT_NOFILE and hard > NR_OPEN:
+        raise PosixError(EPERM)
+    if hard > before[1] and not t.process.credentials.can(CAP_SYS_RESOURCE):
+        raise PosixError(EPERM)
+    process.limits[resource] = wanted
+    if resource == RLIMIT_CPU:
+        cputimers.watch_limit(process)
+    elif resource == RLIMIT_STACK and process.space is not None and not process.vfork_done:
+        await t.kernel.vm.call(SetStackLimit(process.space.number, soft))
+    return before
 
 
 @syscall(97, "getrlimit")
@@ -54,19 +67,27 @@ async def sys_getrlimit(t: Thread, resource: int, old: int) -> int:
 @syscall(160, "setrlimit")
 async def sys_setrlimit(t: Thread, resource: int, new: int) -> int:
     """setrlimit(2)."""
-    if not new:
-        raise PosixError(EFAULT)
-    return await _prlimit(t, t.process, resource, new, 0)
+    await _set_limit(t, t.process, resource, await _read_limit(t, new))
+    return 0
 
 
 @syscall(302, "prlimit64")
 async def sys_prlimit64(t: Thread, pid: int, resource: int, new: int, old: int) -> int:
     """prlimit(2)."""
+    wanted = await _read_limit(t, new) if new else None
     process = find(t, pid)
     mine, theirs = t.process.credentials, process.credentials
-    if process is not t.process and mine.euid and mine.ruid != theirs.ruid:
+    same = {mine.ruid} == set(theirs.users) and {mine.rgid} == {
+        theirs.rgid,
+        theirs.egid,
+        theirs.sgid,
+    }
+    if process is not t.process and not same and not mine.can(CAP_SYS_RESOURCE):
         raise PosixError(EPERM)
-    return await _prlimit(t, process, resource, new, old)
+    before = await _set_limit(t, process, resource, wanted)
+    if old:
+        await t.copyout(old, struct.pack("<QQ", *before))
+    return 0
 
 
 # Priorities ----------------------------------------------------------------------------------
@@ -102,7 +123,72 @@ def sys_setpriority(t: Thread, which: int, who: int, value: int) -> int:
     if not targets:
         raise PosixError(ESRCH)
     for process in targets:
-        if t.process.credentials.euid and nice < process.nice:
-            raise PosixError(EACCES)
+        may_nice(t, process, nice)
         process.nice = nice
+    return 0
+
+
+def may_nice(t: Thread, process: Process, nice: int) -> None:
+    """EPERM for another user's process, EACCES where RLIMIT_NICE forbids it."""
+    if t.process.credentials.can(CAP_SYS_NICE):
+        return
+    if not same_owner(t, process):
+        raise PosixError(EPERM)
+    if nice < process.nice and 20 - nice > process.limit(RLIMIT_NICE):
+        raise PosixError(EACCES)
+
+
+# Input and output -----------------------------------------------------------------------------
+
+IOPRIO_PROCESS, IOPRIO_GROUP, IOPRIO_USER = 1, 2, 3
+IOPRIO_NONE, IOPRIO_REALTIME, IOPRIO_BEST_EFFORT, IOPRIO_IDLE = range(4)
+IOPRIO_SHIFT, IOPRIO_LEVEL, IOPRIO_DEFAULT_LEVEL = 13, 7, 4
+
+
+def _io_targets(t: Thread, which: int, who: int) -> list[Thread]:
+    threads, number = t.kernel.threads, s32(who)
+    if which == IOPRIO_PROCESS:
+        found = [threads[number]] if number in threads else [] if number else [t]
+    elif which == IOPRIO_GROUP:
+        group = number or t.process.pgid
+        found = [thread for thread in threads.values() if thread.process.pgid == group]
+    elif which == IOPRIO_USER:
+        user = number or t.process.credentials.ruid
+        found = [thread for thread in threads.values() if thread.process.credentials.ruid == user]
+    else:
+        raise PosixError(EINVAL)
+    if not found:
+        raise PosixError(ESRCH)
+    return found
+
+
+@syscall(252, "ioprio_get")
+def sys_ioprio_get(t: Thread, which: int, who: int) -> int:
+    """ioprio_get(2): the highest of those meant; without one of its own, from the nice value."""
+    best = None
+    for thread in _io_targets(t, which & 0xFFFF_FFFF, who):
+        shown = thread.scheduling.io_priority
+        if not shown >> IOPRIO_SHIFT:
+            level = (thread.process.nice + 20) // 5
+            shown = IOPRIO_BEST_EFFORT << IOPRIO_SHIFT | level
+        best = shown if best is None else min(best, shown)
+    assert best is not None
+    return best
+
+
+@syscall(251, "ioprio_set", support=PARTIAL, note="kept and shown; there is no queue to order")
+def sys_ioprio_set(t: Thread, which: int, who: int, value: int) -> int:
+    """ioprio_set(2)."""
+    value &= 0xFFFF_FFFF
+    kind, level = value >> IOPRIO_SHIFT, value & (1 << IOPRIO_SHIFT) - 1
+    ids = t.process.credentials
+    if kind > IOPRIO_IDLE or (kind == IOPRIO_NONE and level):
+        raise PosixError(EINVAL)
+    if kind == IOPRIO_REALTIME and not (ids.can(CAP_SYS_ADMIN) or ids.can(CAP_SYS_NICE)):
+        raise PosixError(EPERM)
+    for thread in _io_targets(t, which & 0xFFFF_FFFF, who):
+        theirs = thread.process.credentials
+        if theirs.ruid not in (ids.euid, ids.ruid) and not ids.can(CAP_SYS_NICE):
+            raise PosixError(EPERM)
+        thread.scheduling = attrs.evolve(thread.scheduling, io_priority=value)
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.calls.ids import find
+from services.proc.procfs.access import may_trace
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ async def _process_memory(
     from services.proc.calls.files import iovecs
 
     target = find(t, pid)
-    mine, theirs = t.process.credentials, target.credentials
-    if target is not t.process and mine.euid and mine.ruid != theirs.ruid:
+    if not may_trace(t.process, target):
         raise PosixError(EPERM)
     if target.space is None:
         raise PosixError(ESRCH)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SET_BYTES = 8
 MINSIGSTKSZ = 2048
+KNOWN_FLAGS = 0xDC00_0807
+"""What sa_flags may hold; others are dropped, which tells a program that they are not known."""
 
 
 def _check_set(size: int) -> None:
@@ -47,7 +49,8 @@ async def sys_rt_sigaction(t: Thread, signal: int, new: int, old: int, size: int
         image = struct.pack("<QQQQ", before.handler, before.flags, before.restorer, before.mask)
         await t.copyout(old, image)
     if new:
-        actions.set(number, Action(handler, flags, restorer, mask & ~UNBLOCKABLE))
+        known = flags & KNOWN_FLAGS
+        actions.set(number, Action(handler, known, restorer, mask & ~UNBLOCKABLE))
         if actions.ignores(number):
             t.process.pending.discard(bit(number))
             for thread in t.process.threads.values():
@@ -116,7 +119,8 @@ async def sys_pause(t: Thread) -> int:
         await t.wait()
 
 
-def _signal_number(signal: int) -> int:
+def signal_number(signal: int) -> int:
+    """A signal, or 0; EINVAL."""
     number = s32(signal)
     if not 0 <= number <= NSIG:
         raise PosixError(EINVAL)
@@ -126,7 +130,7 @@ def _signal_number(signal: int) -> int:
 @syscall(62, "kill", bound=0)
 def sys_kill(t: Thread, pid: int, signal: int) -> int:
     """kill(2)."""
-    send.kill(t.process, s32(pid), _signal_number(signal))
+    send.kill(t.process, s32(pid), s32(signal))
     return 0
 
 
@@ -141,7 +145,7 @@ def _thread(t: Thread, tid: int) -> Thread:
 
 
 def _to_thread(t: Thread, tid: int, signal: int) -> int:
-    number, target = _signal_number(signal), _thread(t, tid)
+    number, target = signal_number(signal), _thread(t, tid)
     if not send.may_signal(t.process, target.process, number):
         raise PosixError(EPERM)
     if number:
@@ -165,16 +169,20 @@ def sys_tgkill(t: Thread, pid: int, tid: int, signal: int) -> int:
     return _to_thread(t, tid, signal)
 
 
-async def _user_siginfo(t: Thread, signal: int, info: int) -> SigInfo:
+async def read_siginfo(t: Thread, signal: int, info: int, same: bool = False) -> SigInfo:
+    """A siginfo_t of a program; `same`: it must name the signal itself. EINVAL, EFAULT."""
     raw = await t.copyin(info, 128)
-    _, errno, code = struct.unpack_from("<iii", raw)
-    return SigInfo(_signal_number(signal), code, errno, raw[16:128])
+    named, errno, code = struct.unpack_from("<iii", raw)
+    number = signal_number(signal)
+    if same and named != number:
+        raise PosixError(EINVAL)
+    return SigInfo(number, code, errno, raw[16:128])
 
 
 @syscall(129, "rt_sigqueueinfo")
 async def sys_rt_sigqueueinfo(t: Thread, pid: int, signal: int, info: int) -> int:
     """rt_sigqueueinfo(2), the call behind sigqueue(3)."""
-    sent = await _user_siginfo(t, signal, info)
+    sent = await read_siginfo(t, signal, info)
     target = t.kernel.processes.get(s32(pid))
     if target is None:
         raise PosixError(ESRCH)
@@ -190,7 +198,9 @@ async def sys_rt_sigqueueinfo(t: Thread, pid: int, signal: int, info: int) -> in
 @syscall(297, "rt_tgsigqueueinfo")
 async def sys_rt_tgsigqueueinfo(t: Thread, pid: int, tid: int, signal: int, info: int) -> int:
     """rt_tgsigqueueinfo(2)."""
-    sent, target = await _user_siginfo(t, signal, info), _thread(t, tid)
+    if s32(pid) <= 0 or s32(tid) <= 0:
+        raise PosixError(EINVAL)
+    sent, target = await read_siginfo(t, signal, info), _thread(t, tid)
     if target.process.pid != s32(pid):
         raise PosixError(ESRCH)
     if target is not t and (sent.code >= 0 or sent.code == SI_TKILL):

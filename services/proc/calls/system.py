@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from errno import EINVAL, EPERM
+from errno import EINTR, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.entropy.api import Draw
 from services.fs.api import Caches
 from services.proc import identity
+from services.proc.abi import s32
 from services.proc.calls.clock import NS
+from services.proc.capabilities import CAP_SYS_ADMIN, CAP_SYS_BOOT
 from services.proc.table import syscall
 from services.vm.api import Frames
 
@@ -21,22 +23,35 @@ if TYPE_CHECKING:
 @syscall(63, "uname")
 async def sys_uname(t: Thread, where: int) -> int:
     """uname(2)."""
-    fields = identity.utsname(t.kernel)
+    fields = identity.utsname(t.kernel, t.process.personality)
     await t.copyout(where, b"".join(field.ljust(65, b"\0") for field in fields))
     return 0
+
+
+async def _read_name(t: Thread, name: int, length: int) -> bytes:
+    """EPERM, EINVAL, EFAULT."""
+    if not t.process.credentials.can(CAP_SYS_ADMIN):
+        raise PosixError(EPERM)
+    if not 0 <= s32(length) <= NAME_BYTES:
+        raise PosixError(EINVAL)
+    return await t.copyin(name, s32(length)) if length else b""
 
 
 @syscall(170, "sethostname")
 async def sys_sethostname(t: Thread, name: int, length: int) -> int:
     """sethostname(2)."""
-    if t.process.credentials.euid:
-        raise PosixError(EPERM)
-    if length > 64:
-        raise PosixError(EINVAL)
-    t.kernel.hostname = await t.copyin(name, length) if length else b""
+    t.kernel.hostname = await _read_name(t, name, length)
     return 0
 
 
+@syscall(171, "setdomainname")
+async def sys_setdomainname(t: Thread, name: int, length: int) -> int:
+    """setdomainname(2)."""
+    t.kernel.domainname = await _read_name(t, name, length)
+    return 0
+
+
+NAME_BYTES = 64
 LOAD_SCALE = 1 << 16
 
 
@@ -79,25 +94,13 @@ async def sys_getrandom(t: Thread, buffer: int, count: int, flags: int) -> int:
     return done
 
 
-MEMBARRIER_QUERY, MEMBARRIER_KNOWN = 0, 0x1F
-
-
-@syscall(324, "membarrier", bound=0)
-def sys_membarrier(t: Thread, command: int, flags: int) -> int:
-    """membarrier(2): one core runs one thread at a time, which orders everything."""
-    command &= 0xFFFF_FFFF
-    if flags or command & ~MEMBARRIER_KNOWN or command & (command - 1):
-        raise PosixError(EINVAL)
-    return MEMBARRIER_KNOWN if command == MEMBARRIER_QUERY else 0
-
-
 LINUX_REBOOT = {0x4321_FEDC: "power off", 0x0123_4567: "restart", 0xCDEF_0123: "halt"}
 
 
 @syscall(169, "reboot")
 def sys_reboot(t: Thread, magic: int, magic2: int, command: int, argument: int) -> int:
     """reboot(2): every way ends the kernel, which ends the `hardtack` command."""
-    if t.process.credentials.euid:
+    if not t.process.credentials.can(CAP_SYS_BOOT):
         raise PosixError(EPERM)
     if magic & 0xFFFF_FFFF != 0xFEE1_DEAD or magic2 not in (0x2812_1969, 0x0512_1996):
         raise PosixError(EINVAL)
@@ -107,3 +110,9 @@ def sys_reboot(t: Thread, magic: int, magic2: int, command: int, argument: int) 
         raise PosixError(EINVAL)
     t.kernel.extra["shutdown"](0)
     return 0
+
+
+@syscall(219, "restart_syscall", bound=0)
+def sys_restart_syscall(t: Thread) -> int:
+    """restart_syscall(2): calls repeat themselves, so nothing is ever left to it."""
+    raise PosixError(EINTR)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from errno import ECHILD, EINVAL, ESRCH
+from errno import EAGAIN, ECHILD, EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc import lifecycle
-from services.proc.abi import SIGCHLD, s32
+from services.proc.abi import O_NONBLOCK, SIGCHLD, s32
+from services.proc.calls.pidfd import pid_file
 from services.proc.signals.deliver import pack_info
 from services.proc.table import syscall
 from services.proc.usage import Usage, total
@@ -119,31 +120,41 @@ async def sys_wait4(t: Thread, pid: int, status: int, options: int, usage: int) 
     if found is None:
         return 0
     child, value = found
+    image = _pack_usage(child) if usage else b""
+    _consume(t, child, options)  # it is gone even where the answer cannot be delivered
     if status:
         await t.copyout(status, struct.pack("<I", value))
     if usage:
-        await t.copyout(usage, _pack_usage(child))
-    _consume(t, child, options)
+        await t.copyout(usage, image)
     return child.pid
 
 
 @syscall(247, "waitid", bound=32 << 10)
 async def sys_waitid(t: Thread, kind: int, number: int, info: int, options: int, usage: int) -> int:
-    """waitid(2); P_PIDFD is refused with EINVAL."""
+    """waitid(2)."""
     kind, number, options = s32(kind), s32(number), options & 0xFFFF_FFFF
     known = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WNOTHREAD | WALL | WCLONE
     if options & ~known or not options & (WUNTRACED | WEXITED | WCONTINUED):
         raise PosixError(EINVAL)
-    if kind not in (P_ALL, P_PID, P_PGID) or (kind == P_PID and number <= 0) or number < 0:
+    if not P_ALL <= kind <= P_PIDFD or (kind == P_PID and number <= 0):
         raise PosixError(EINVAL)
-    found = await _wait(t, kind, number, options)
-    if info:
-        if found is None:
-            await t.copyout(info, bytes(24))
-        else:
-            await t.copyout(info, pack_info(lifecycle.child_info(*found)))
+    if kind in (P_PGID, P_PIDFD) and number < 0:
+        raise PosixError(EINVAL)
+    may_wait = options
+    if kind == P_PIDFD:
+        file = pid_file(t, number)
+        kind, number = P_PID, file.process.pid if file.process.parent is t.process else 0
+        if file.flags & O_NONBLOCK:
+            may_wait |= WNOHANG
+    found = await _wait(t, kind, number, may_wait)
+    if found is None and not options & WNOHANG:
+        raise PosixError(EAGAIN)
+    shown, image = bytes(24), b""
     if found is not None:
-        if usage:
-            await t.copyout(usage, _pack_usage(found[0]))
+        shown, image = pack_info(lifecycle.child_info(*found)), _pack_usage(found[0])
         _consume(t, found[0], options)
+    if usage and found is not None:
+        await t.copyout(usage, image)
+    if info:
+        await t.copyout(info, shown)
     return 0

@@ -56,6 +56,10 @@ class AnonFile(OpenFile):
         now = thread.kernel.boot_realtime_ns
         return Attr(ANON_INO, ANON_DEV, 0o600, 1, 0, 0, 0, 0, 0, 4096, now, now, now, now)
 
+    async def seek(self, thread: Thread, offset: int, whence: int) -> int:
+        """There is nowhere to go, and no error (Linux: noop_llseek)."""
+        return 0
+
 
 def gather(
     memory: memoryview, extents: Sequence[Extent], start: int, length_bytes: int

@@ -59,6 +59,13 @@ class TimerFile(AnonFile):
         self._ticks += 1
         self.queue.wake(POLLIN)
 
+    def _look(self) -> None:
+        """Expire now, if it is time: a program that computes keeps the timers' task waiting."""
+        timer = self._timer
+        if timer is not None and self._due_ns <= self._kernel.timers.read():
+            timer.cancel()
+            self._fire()
+
     async def _catch_up(self) -> None:
         """Count the periods since the expiration that `_fire` saw, and arm for the next."""
         if not self._expired or not self._interval_ns:
@@ -90,6 +97,7 @@ class TimerFile(AnonFile):
 
     async def get(self) -> tuple[int, int]:
         """timerfd_gettime(2): nanoseconds to the next expiration (0: disarmed) and interval."""
+        self._look()
         await self._catch_up()
         if self._timer is None:
             return 0, self._interval_ns
@@ -100,6 +108,7 @@ class TimerFile(AnonFile):
         """The number of expirations since the last read; waits for one."""
         if total(extents) < WORD_BYTES:
             raise PosixError(EINVAL)
+        self._look()
         if not self._ticks:
             if self.flags & O_NONBLOCK:
                 raise PosixError(EAGAIN)
@@ -112,6 +121,7 @@ class TimerFile(AnonFile):
 
     def poll(self) -> int:
         """POLLIN after an expiration."""
+        self._look()
         return POLLIN if self._ticks else 0
 
     async def closed(self, thread: Thread | None) -> None:

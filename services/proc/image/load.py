@@ -77,6 +77,7 @@ class Program:
     name: bytes
     argv: list[bytes]
     image: elf.Image
+    mode: int = 0
     set_uid: int | None = None
     set_gid: int | None = None
 
@@ -108,7 +109,7 @@ async def open_program(
             head = await kernel.fs.call(ReadBytes(opened.node, 0, SHEBANG_BYTES))
             if head[:2] != b"#!":
                 image = await read_image(kernel, opened.node, head)
-                return Program(opened.node, name, argv, image)
+                return Program(opened.node, name, argv, image, opened.mode)
             interpreter, argument = _shebang(head)
         except BaseException:
             await _let_go(kernel, opened.node)

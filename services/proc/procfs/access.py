@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import S_IFDIR, S_IFMT
+from services.proc.capabilities import CAP_SYS_PTRACE
 from services.proc.procfs.entry import SEARCH, Folder, Magic
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def check_node(attr: Attr, cred: Cred, want: int) -> None:
 
 
 def may_trace(reader: Process, subject: Process) -> bool:
-    """PTRACE_MODE_READ_FSCREDS: itself, root, or the same user throughout and dumpable."""
-    if reader is subject or reader.credentials.fsuid == 0:
+    """PTRACE_MODE_READ_FSCREDS: itself, CAP_SYS_PTRACE, or the same user and dumpable."""
+    if reader is subject or reader.credentials.can(CAP_SYS_PTRACE):
         return True
     mine, theirs = reader.credentials, subject.credentials
     same = {theirs.ruid, theirs.euid, theirs.suid} == {mine.fsuid} and {

@@ -14,6 +14,7 @@ from services.proc.procfs.maps import Sizes, sizes_of
 from services.proc.procfs.state import STATE_NAMES, is_runnable, process_state, thread_state
 from services.proc.signals.core import SIG_DFL, SIG_IGN, bit
 from services.proc.table import CALLS
+from services.proc.task import Scheduling
 from services.proc.tty.jobs import controlling
 from services.proc.usage import NOTHING, TICK_NS
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 PF_FORKNOEXEC = 0x40
-FULL_CAPABILITIES = (1 << 41) - 1
 FD_TABLE_STEP = 64
 COMM_BYTES = 15
 UNSET_ID = 0xFFFF_FFFF
@@ -142,16 +142,18 @@ async def stat(spot: Spot) -> bytes:
     usage = spot.thread.usage if spot.thread else process.usage()
     reaped, low31 = process.reaped or NOTHING, (1 << 31) - 1
     tid = spot.thread.tid if spot.thread else process.pid
+    plan = thread.scheduling if (thread := thread_of(spot)) else Scheduling()
+    shown = -1 - plan.priority if plan.priority else 20 + process.nice
     fields: list[int] = [
         process.parent.pid if process.parent else 0, process.pgid, process.session.sid,
         terminal, group, 0 if process.execed else PF_FORKNOEXEC,
         usage.minor_faults, reaped.minor_faults, usage.major_faults, reaped.major_faults,
         *usage.ticks, *reaped.ticks,
-        20 + process.nice, process.nice, max(len(process.threads), 1), 0,
+        shown, process.nice, max(len(process.threads), 1), 0,
         process.start_ns // TICK_NS, sizes.virtual, sizes.resident // PAGE,
         process.limits[abi.RLIMIT_RSS][0], *sizes.code, 0, 0, 0,
         own & low31, blocked & low31, ignored & low31, caught & low31,
-        0, 0, 0, process.exit_signal, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, process.exit_signal, 0, plan.priority, plan.policy, 0, 0, 0, 0, 0, 0,
         *process.argv_range, *process.env_range, process.exit_status,
     ]  # fmt: skip
     head = b"%d (%s) %s " % (tid, name_of(spot), state_of(spot).encode())
@@ -223,7 +225,7 @@ async def status(spot: Spot) -> bytes:
     """status; what the kernel does not count is left out."""
     process = spot.subject
     usage = spot.thread.usage if spot.thread else process.usage()
-    capabilities = FULL_CAPABILITIES if process.credentials.euid == 0 else 0
+    caps = process.credentials.caps
     name = name_of(spot).decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
     rows: list[tuple[str, object]] = [("Name", name)]
     if process.directories is not None:
@@ -233,11 +235,11 @@ async def status(spot: Spot) -> bytes:
         rows += _memory_rows(await sizes_of(process), process.peak_bytes)
     rows += _signal_rows(spot)
     rows += [
-        ("CapInh", f"{0:016x}"),
-        ("CapPrm", f"{capabilities:016x}"),
-        ("CapEff", f"{capabilities:016x}"),
-        ("CapBnd", f"{FULL_CAPABILITIES:016x}"),
-        ("CapAmb", f"{0:016x}"),
+        ("CapInh", f"{caps.inheritable:016x}"),
+        ("CapPrm", f"{caps.permitted:016x}"),
+        ("CapEff", f"{caps.effective:016x}"),
+        ("CapBnd", f"{caps.bounding:016x}"),
+        ("CapAmb", f"{caps.ambient:016x}"),
         ("NoNewPrivs", int(process.no_new_privs)),
         ("Seccomp", 0),
         ("Seccomp_filters", 0),
@@ -305,8 +307,8 @@ async def unset_id(spot: Spot) -> bytes:
 
 
 async def personality(spot: Spot) -> bytes:
-    """personality: PER_LINUX."""
-    return b"00000000\n"
+    """personality."""
+    return b"%08x\n" % spot.subject.personality
 
 
 async def oom_score_adj(spot: Spot) -> bytes:

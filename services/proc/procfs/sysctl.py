@@ -83,7 +83,7 @@ SYS = folder(
     folder(
         b"kernel",
         knob(b"cap_last_cap", lambda spot: CAP_LAST_CAP),
-        knob(b"domainname", lambda spot: identity.DOMAIN),
+        knob(b"domainname", lambda spot: spot.kernel.domainname),
         Text(
             name=b"hostname",
             mode=0o644,

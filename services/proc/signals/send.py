@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from errno import EPERM, ESRCH
+from errno import EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
-from services.proc.abi import SI_KERNEL, SI_USER, SIGCONT, SIGKILL
+from services.proc.abi import NSIG, SI_KERNEL, SI_USER, SIGCONT, SIGKILL
+from services.proc.capabilities import CAP_KILL
 from services.proc.signals.core import (
     SIG_DFL,
     SIG_IGN,
@@ -103,9 +104,9 @@ def force(thread: Thread, info: SigInfo) -> None:
 
 
 def may_signal(sender: Process, target: Process, signal: int) -> bool:
-    """kill(2): root, equal ids, or SIGCONT within a session."""
+    """kill(2): CAP_KILL, equal ids, or SIGCONT within a session."""
     mine, theirs = sender.credentials, target.credentials
-    if mine.euid == 0 or {mine.ruid, mine.euid} & {theirs.ruid, theirs.suid}:
+    if mine.can(CAP_KILL) or {mine.ruid, mine.euid} & {theirs.ruid, theirs.suid}:
         return True
     return signal == SIGCONT and sender.session is target.session
 
@@ -124,8 +125,10 @@ def kill(sender: Process, pid: int, signal: int) -> None:
         targets = [p for p in kernel.processes.values() if p.pgid == wanted]
     if not targets:
         raise PosixError(ESRCH)
+    if not 0 <= signal <= NSIG:
+        raise PosixError(EINVAL)
     allowed = [p for p in targets if may_signal(sender, p, signal)]
-    if not allowed:
+    if not allowed and pid != -1:
         raise PosixError(EPERM)
     if signal:
         info = user_info(signal, sender)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import SIGTTOU, s32
+from services.proc.capabilities import CAP_SYS_ADMIN
 from services.proc.tty import jobs
 from services.proc.tty import termios as t
 from services.proc.tty.terminal import READABLE, WRITABLE
@@ -162,7 +163,7 @@ async def give_up_control(file: TerminalFile, thread: Thread, _: int) -> int:
 
 async def hang_up(file: TerminalFile, thread: Thread, _: int) -> int:
     """TIOCVHANGUP, for root."""
-    if thread.process.credentials.euid:
+    if not thread.process.credentials.can(CAP_SYS_ADMIN):
         raise PosixError(EPERM)
     file.terminal.hang_up()
     return 0

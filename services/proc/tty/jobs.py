@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import SIGCONT, SIGHUP, SIGTTIN
+from services.proc.capabilities import CAP_SYS_ADMIN
 from services.proc.park import Interrupted
 from services.proc.signals import send
 from services.proc.signals.core import SIG_IGN, bit
@@ -72,7 +73,7 @@ def take_on_open(process: Process, terminal: Terminal, readable: bool) -> None:
 
 def acquire(process: Process, terminal: Terminal, steal: bool, readable: bool) -> None:
     """TIOCSCTTY; `steal` takes it from another session, which root may."""
-    root = process.credentials.euid == 0
+    root = process.credentials.can(CAP_SYS_ADMIN)
     if is_leader(process) and terminal.session is process.session:
         return
     if not is_leader(process) or controlling(process) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import O_NOCTTY
+from services.proc.capabilities import CAP_SYS_ADMIN
 from services.proc.tty import jobs
 from services.proc.tty.file import TerminalFile
 from services.proc.tty.pty import SLAVE_MAJOR, Pty, open_ptmx, open_slave
@@ -42,7 +43,7 @@ async def open_terminal(
     terminal = kernel.terminals.get(os.makedev(*number))
     if terminal is None:
         raise PosixError(ENODEV if number == CONSOLE else EIO)
-    if terminal.exclusive and thread.process.credentials.euid:
+    if terminal.exclusive and not thread.process.credentials.can(CAP_SYS_ADMIN):
         raise PosixError(EBUSY)
     if isinstance(terminal, Pty):
         return opened(thread, open_slave(thread, terminal, node, kept), flags)
