@@ -92,8 +92,14 @@ async def sys_clock_settime(t: Thread, clock: int, where: int) -> int:
     ns = await read_timespec(t, where)
     if not t.process.credentials.can(CAP_SYS_TIME):
         raise PosixError(EPERM)
-    await t.kernel.clock.call(SetRealtime(ns))
+    await _set_realtime(t, ns)
     return 0
+
+
+async def _set_realtime(t: Thread, ns: int) -> None:
+    await t.kernel.clock.call(SetRealtime(ns))
+    if t.kernel.time_page is not None:
+        await t.kernel.time_page.update()
 
 
 @syscall(164, "settimeofday", support=PARTIAL, note="a time zone is checked and not kept")
@@ -112,7 +118,7 @@ async def sys_settimeofday(t: Thread, where: int, zone: int) -> int:
     if not t.process.credentials.can(CAP_SYS_TIME):
         raise PosixError(EPERM)
     if ns is not None:
-        await t.kernel.clock.call(SetRealtime(ns))
+        await _set_realtime(t, ns)
     return 0
 
 
