@@ -18,6 +18,7 @@ static const struct {
     {"ids", corners_ids},         {"limits", corners_limits},   {"scheduling", corners_scheduling},
     {"prctl", corners_prctl},     {"process", corners_process}, {"system", corners_system},
     {"signals", corners_signals}, {"stack", corners_stack},
+    {"futex", corners_futex},
 };
 
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };

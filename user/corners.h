@@ -52,5 +52,6 @@ void corners_process(void);
 void corners_system(void);
 void corners_signals(void);
 void corners_stack(void);
+void corners_futex(void);
 
 #endif

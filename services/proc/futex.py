@@ -1,14 +1,14 @@
 """Futexes (futex(2)): wait queues named by an address in memory.
 
-A private futex is named by (space, vaddr). A shared one is named by its physical frame, so that
-processes which map the same page meet. The value is read and the waiter registered without an
-await between them, which on one core makes them atomic.
+A private futex is named by (space, vaddr). One in a shared mapping is named by its physical frame,
+so that processes which map the same page meet. The value is read and the waiter registered without
+an await between them, which on one core makes them atomic.
 """
 
 from __future__ import annotations
 
 import struct
-from errno import EAGAIN, EINVAL, ENOSYS, ETIMEDOUT
+from errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,6 +16,7 @@ import attrs
 from bus.census import kind
 from bus.errors import PosixError
 from services.proc.park import INTERRUPTED, TIMED_OUT, Interrupted
+from services.vm.api import USER_TOP
 
 if TYPE_CHECKING:
     from services.proc.task import Thread
@@ -43,11 +44,21 @@ class Waiter:
 
 
 async def key_of(thread: Thread, vaddr: int, private: bool) -> Key:
-    """The name of the futex at `vaddr`."""
+    """The name of the futex at `vaddr`: its place in the space, or in memory that is shared.
+
+    A futex in private memory is the space's own whatever the caller says: its frame changes when
+    a copy is made on write.
+    """
     if vaddr & 3:
         raise PosixError(EINVAL)
-    ((paddr, _),) = await thread.extents(vaddr, 4, False)
-    return (thread.space.number, vaddr) if private else (-1, paddr)
+    space = thread.space
+    if private:
+        if vaddr >= USER_TOP:
+            raise PosixError(EFAULT)
+        return space.number, vaddr
+    await thread.extents(vaddr, 4, False)
+    paddr = space.memory.shared_paddr(vaddr)
+    return (space.number, vaddr) if paddr is None else (-1, paddr)
 
 
 async def wait(

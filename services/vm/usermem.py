@@ -33,6 +33,7 @@ from services.vm.paging import (
     PTE_FRAME,
     PTE_NX,
     PTE_P,
+    PTE_SHARED,
     PTE_U,
     PTE_W,
     USER_TOP,
@@ -164,6 +165,23 @@ class UserMemory:
         return runs
 
     # -- bytes ------------------------------------------------------------------------------
+
+    def shared_paddr(self, vaddr: int) -> int | None:
+        """The physical address behind `vaddr` if a shared mapping is there, None if a private one.
+
+        Raises PageMiss where nothing is, PosixError(EFAULT) outside of the user half.
+        """
+        if not 0 <= vaddr < USER_TOP:
+            raise PosixError(EFAULT)
+        words = self._words
+        entry = words[self._root + (vaddr >> 39)]
+        for shift in (30, 21, 12):
+            if not entry & PTE_P:
+                raise PageMiss(vaddr, ACCESS_READ)
+            entry = words[((entry & PTE_FRAME) >> 3) + (vaddr >> shift & 511)]
+        if not entry & PTE_P:
+            raise PageMiss(vaddr, ACCESS_READ)
+        return (entry & PTE_FRAME) + (vaddr & 4095) if entry & PTE_SHARED else None
 
     def read_bytes(self, vaddr: int, length: int) -> bytes:
         """`length` bytes from `vaddr`."""

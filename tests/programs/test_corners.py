@@ -25,6 +25,7 @@ SUBJECTS = {
     "system": 35,
     "signals": 70,
     "stack": 10,
+    "futex": 15,
 }
 """How many lines there must be at least, lest the oracle itself has failed."""
 

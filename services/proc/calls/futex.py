@@ -28,6 +28,8 @@ async def sys_futex(
     """futex(2)."""
     private = bool(operation & FUTEX_PRIVATE)
     command = operation & 0x7F
+    if operation & FUTEX_CLOCK_REALTIME and command != WAIT_BITSET:
+        raise PosixError(ENOSYS)
     if command == WAKE:
         return await futex.wake(t, vaddr, max(s32(value), 1), private)
     if command in (WAIT, WAIT_BITSET):
