@@ -45,6 +45,9 @@ LISTED_BYTES = 208
 """What a name that was only listed takes beside its place in the table: name, number, kind."""
 NO_PAGES = EMPTY_DICT + 2 * EMPTY_SET
 
+FOREVER = 1 << 63
+"""When what only memory has was last confirmed."""
+
 PathKey = tuple[int, int, bytes, bool]
 """Root node, base node, path, and whether a link at its end is followed."""
 
@@ -64,6 +67,7 @@ class Dentry:
         "pins",
         "refs",
         "secret",
+        "seen_ns",
         "turn",
     )
 
@@ -88,6 +92,8 @@ class Dentry:
         """Where the path caches have it."""
         self.turn = 0
         """`Tree.turn` when a volatile store last confirmed it."""
+        self.seen_ns = FOREVER
+        """`Tree.ticks` when any other store last did."""
 
     def __del__(self) -> None:
         DENTRY.freed()
@@ -105,6 +111,7 @@ class Inode:
         "blocks",
         "btime_ns",
         "changed",
+        "checked_ns",
         "ctime_ns",
         "denied",
         "dentries",
@@ -143,6 +150,8 @@ class Inode:
         self.dentries: list[Dentry] = []
         self.origin: object | None = None
         self.changed = False
+        self.checked_ns = FOREVER
+        """`Tree.ticks` when the store last had it as it is here."""
         self.denied = 0
         """How often it is being executed: writing is ETXTBSY."""
         self.watches: WatchSet | None = None
@@ -261,6 +270,16 @@ class File(Inode):
         """How many pages from the start the store can give."""
         return (self.backed_bytes + PAGE_BYTES - 1) // PAGE_BYTES
 
+    @property
+    def untouched(self) -> bool:
+        """Whether all of its content is still the store's."""
+        return (
+            self.origin is not None
+            and not self.dirty
+            and self.backed_bytes == self.size
+            and 0 not in self.pages.values()
+        )
+
     def block_count(self) -> int:
         """What the store said while the content is unchanged, else what pages hold data."""
         if self.origin is not None and not self.dirty and self.backed_bytes == self.size:
@@ -274,7 +293,7 @@ class File(Inode):
 class Directory(Inode):
     """Names. `children` are in the order in which they came."""
 
-    __slots__ = ("_charged", "children", "listed", "order")
+    __slots__ = ("_charged", "children", "listed", "listed_ns", "order")
     heap = kind("fs", "directory")
 
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
@@ -284,6 +303,8 @@ class Directory(Inode):
         self.children: dict[bytes, Dentry] = {}
         self.listed: dict[bytes, tuple[int, int]] | None = None
         """The store's names with (ino, DT_* kind); None before the first listing."""
+        self.listed_ns = FOREVER
+        """`Tree.ticks` when they were last known to be all."""
         self.order: Listing | None = None
         """Where readers are; made by the first of them."""
 

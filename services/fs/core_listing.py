@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from services.fs.api import DirEntry
 from services.fs.core_inode import Directory
-from services.fs.core_need import NeedListing
+from services.fs.core_need import NeedListed, NeedListing
 
 if TYPE_CHECKING:
     from services.fs.core_inode import Dentry
@@ -93,13 +93,21 @@ def current_names(directory: Directory) -> list[bytes]:
     return names
 
 
-def read_directory(dentry: Dentry, cookie: int, count: int) -> tuple[DirEntry, ...]:
-    """getdents(2) from `cookie`; raises NeedListing before a store's names are known."""
+def read_directory(
+    dentry: Dentry, cookie: int, count: int, fresh_after: int
+) -> tuple[DirEntry, ...]:
+    """getdents(2) from `cookie`; raises NeedListing before a store's names are known.
+
+    A reading that begins wants names that were known to be all after `fresh_after`.
+    """
     directory = dentry.inode
     if not isinstance(directory, Directory):
         raise TypeError(f"{dentry!r} is no directory")
-    if directory.origin is not None and directory.listed is None:
-        raise NeedListing(dentry)
+    if directory.origin is not None:
+        if directory.listed is None:
+            raise NeedListing(dentry)
+        if not cookie and directory.listed_ns < fresh_after:
+            raise NeedListed(dentry)
     order = directory.order
     if order is None:
         order = directory.order = Listing()

@@ -35,11 +35,18 @@ class NeedName(Need):
 
 
 class NeedFresh(Need):
-    """An entry of a volume that others change too, checked since this request began."""
+    """An entry of a volume that others change too, confirmed lately (`Tree.begin`)."""
 
     def __init__(self, directory: Dentry, name: bytes) -> None:
         self.directory = directory
         self.name = name
+
+
+class NeedListed(Need):
+    """Whether the names of a directory that were listed before are still all that it has."""
+
+    def __init__(self, directory: Dentry) -> None:
+        self.directory = directory
 
 
 class NeedListing(Need):

@@ -29,11 +29,13 @@ CACHED = kind("fs", "cached path")
 class PathCache:
     """All caches; `root` stays the same dictionary for good."""
 
-    __slots__ = ("_of", "root")
+    __slots__ = ("_of", "root", "until_ns")
 
     def __init__(self) -> None:
         self.root: dict[PathKey, Dentry] = {}
         self._of: dict[Cred, dict[PathKey, Dentry]] = {}
+        self.until_ns = 0
+        """No entry is good after this (`Tree.ticks`): stores may have changed meanwhile."""
 
     def of(self, cred: Cred) -> dict[PathKey, Dentry]:
         """The cache of whoever walks."""

@@ -8,15 +8,23 @@ holds them. What is in memory only is never evicted.
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 from bus.errors import KernelBug, MalformedRequest
 from services.fs.core_frames import Frames
-from services.fs.core_inode import DIRENT_BYTES, Dentry, Directory, File, Inode, Link
+from services.fs.core_inode import DIRENT_BYTES, FOREVER, Dentry, Directory, File, Inode, Link
 from services.fs.core_locks import Locks
 from services.fs.core_paths import PathCache
 from services.fs.core_volume import Volume
 from services.fs.core_watch import Watches
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NAMES_LIMIT = 65536
+NAMES_NS = 10**9
+"""What a store said of a name is believed for so long."""
 
 
 class Tree:
@@ -41,10 +49,23 @@ class Tree:
         """Inodes with a store that left memory and that their stores must be told of."""
         self.turn = 1
         """Counts requests that walked; what a volatile store confirms is good for one."""
+        self.ticks: Callable[[], int] = time.monotonic_ns
+        """A clock that only the freshness of what stores said hangs on."""
+        self.fresh_after = 0
+        """Names that were confirmed before this must be asked for again in this request."""
         self._next_node = 1
         self._next_volume = 1
         self.nameless = self.new_volume("tmpfs", b"memfd", "")
         """Where memory files without a name are; it is not mounted."""
+
+    def begin(self) -> None:
+        """A request that walks begins."""
+        self.turn += 1
+        now = self.ticks()
+        self.fresh_after = now - NAMES_NS
+        if now > self.paths.until_ns:
+            self.paths.clear()
+            self.paths.until_ns = now + NAMES_NS
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────
 
@@ -164,6 +185,7 @@ class Tree:
             if not isinstance(directory.inode, Directory):
                 raise KernelBug(f"{directory!r} is no directory")
             dentry.parent, dentry.name, dentry.hides = directory, name, hides
+            dentry.seen_ns = FOREVER
             directory.inode.children[name] = dentry
             self.clean.pop(dentry, None)
         self.paths.clear()
@@ -178,7 +200,7 @@ class Tree:
                 raise KernelBug(f"{name!r} is in the way of {dentry!r}")
             dentry.hides = old.hides
             self._unlink_entry(old)
-        dentry.name, dentry.parent = name, parent
+        dentry.name, dentry.parent, dentry.seen_ns = name, parent, FOREVER
         directory.children[name] = dentry
         directory.charge()
         if directory.order is not None:
@@ -215,6 +237,9 @@ class Tree:
                 directory.order.remove(name)
         dentry = self.attach(parent, name, inode)
         dentry.hides = inode is not None
+        dentry.seen_ns = self.ticks()
+        if inode is not None and not inode.changed:
+            inode.checked_ns = dentry.seen_ns
         self.clean[dentry] = None
         if self.names > self.names_limit:
             self.evict_names(self.names_limit // 8, spare=dentry)
@@ -243,6 +268,29 @@ class Tree:
         for dentry in reversed(order):
             dentry.hides = False
             self.detach(dentry)
+
+    def forgettable(self, dentry: Dentry) -> bool:
+        """Whether nothing at or below a name is only in memory, or mounted."""
+        todo = [dentry]
+        while todo:
+            here = todo.pop()
+            inode = here.inode
+            if here.mounted is not None or here.secret:
+                return False
+            if inode is None:
+                continue
+            if inode.changed or inode.origin is None:
+                return False
+            if isinstance(inode, Directory):
+                todo += inode.children.values()
+        return True
+
+    def evict_absence(self, dentry: Dentry) -> None:
+        """Forget that a store did not have a name."""
+        parent = dentry.parent
+        if dentry.inode is not None or parent is None or not isinstance(parent.inode, Directory):
+            raise KernelBug(f"{dentry!r} is no absence")
+        self._evict(dentry)
 
     # ── forgetting ──────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,15 @@ class Store(Protocol):
     async def lookup(self, directory: Directory, name: bytes) -> Inode | None:
         """A fresh inode (or the one already known for a hard link) for a name, None if absent."""
 
+    async def unchanged(self, inode: Inode) -> bool:
+        """Whether the store still has the file as this inode describes it."""
+
+    async def renew(self, inode: Inode, path: bytes | None = None) -> bool:
+        """Describe it again, by another of its names if given; false if it is another file."""
+
+    def path_in(self, directory: Directory, name: bytes) -> bytes:
+        """What the store knows a name of a directory by."""
+
     async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
         """All names, in an order that only the content decides, with (ino, DT_* kind)."""
 

@@ -19,7 +19,7 @@ from bus.errors import PosixError
 from services.fs.api import Foreign
 from services.fs.core_access import EXECUTE, allowed
 from services.fs.core_inode import Dentry, Directory, Link
-from services.fs.core_need import NeedFresh, NeedName, NeedTarget
+from services.fs.core_need import NeedFresh, NeedListed, NeedName, NeedTarget
 
 if TYPE_CHECKING:
     from services.fs.api import At, Cred
@@ -58,6 +58,8 @@ def entry(tree: Tree, parent: Dentry, name: bytes) -> Dentry | None:
     if directory.volume.volatile:
         return _confirmed(tree, parent, name, child)
     if child is not None:
+        if child.seen_ns < tree.fresh_after:
+            raise NeedFresh(parent, name)
         tree.name_hits += 1
         return child if child.inode is not None else None
     if len(name) > NAME_MAX:
@@ -65,6 +67,8 @@ def entry(tree: Tree, parent: Dentry, name: bytes) -> Dentry | None:
     if directory.origin is None or not parent.linked:
         return None
     if directory.listed is not None and name not in directory.listed:
+        if directory.listed_ns < tree.fresh_after:
+            raise NeedListed(parent)
         return None
     tree.name_misses += 1
     raise NeedName(parent, name)

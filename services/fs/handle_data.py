@@ -19,6 +19,7 @@ from services.fs.core_inode import Directory, File
 from services.fs.core_need import Need, WouldWait
 from services.fs.core_pages import SIZE_MAX, page_count, total
 from services.fs.core_space import allocate, seek
+from services.fs.core_tree import NAMES_NS
 from services.fs.core_watch import IN_ACCESS, IN_MODIFY
 from services.fs.extents import outside, part
 
@@ -98,9 +99,21 @@ class DataHandlers:
                 count = await self._read(file, offset, extents, request.blocking)
             except WouldWait:
                 return NOT_CACHED
+        if not count and await self._grown(file):
+            return await self.read(request)
         if file.stale_atime or (self._watches.active and count):
             await self._was_read(request.node, file, count)
         return count
+
+    async def _grown(self, file: File) -> bool:
+        """At the end of a file that the store may have more of by now."""
+        store, size = file.volume.store, file.size
+        if file.checked_ns > self._tree.ticks() - NAMES_NS or store is None:
+            return False
+        if file.volume.through is not None:
+            return False
+        await self._supply.follow.open_file(file, store)
+        return file.size > size
 
     async def _read(
         self, file: File, offset: int, extents: Sequence[Extent], blocking: bool

@@ -40,6 +40,7 @@ from services.fs.core_open import O_PATH, Found, access_of, check_open, plan, wr
 from services.fs.core_rename import commit_rename, plan_rename
 from services.fs.core_walk import PATH_MAX
 from services.fs.core_watch import IN_MODIFY, IN_OPEN
+from services.fs.follow import CONTENT_NS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,6 +61,8 @@ class NameHandlers:
     def __init__(self, supply: Supply, forward: Forwarder) -> None:
         self._supply = supply
         self._tree = supply.tree
+        self._known = supply.tree.paths
+        self._ticks = supply.tree.ticks
         self._paths = supply.tree.paths.root
         self._forward = forward
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
@@ -83,17 +86,25 @@ class NameHandlers:
         if request.cred.uid == 0 and not flags & _SPECIAL:
             dentry = self._paths.get((at.root, at.base, request.path, True))
             if dentry is not None and dentry.linked:
-                found = check_open(dentry, flags, request.cred)
-                return await self._opened(found, flags, request.cred)
+                now, inode = self._ticks(), dentry.inode
+                if (
+                    now < self._known.until_ns
+                    and inode is not None
+                    and inode.checked_ns + CONTENT_NS > now
+                ):
+                    found = check_open(dentry, flags, request.cred)
+                    return await self._opened(found, flags, request.cred)
         tree, path, cred = self._tree, request.path, request.cred
         now = await self._supply.now() if flags & _MAKING else 0
-        tree.turn += 1
+        tree.begin()
         try:
             outcome = plan(tree, at, path, flags, cred)
         except Need as need:
             await self._supply.fetch(need)
             outcome = await self._supply.go_on(lambda: plan(tree, at, path, flags, cred))
         if isinstance(outcome, Found):
+            if not flags & O_PATH and not await self._supply.current(outcome.dentry):
+                return await self.open(request)
             return await self._opened(outcome, flags, cred)
         if isinstance(outcome, Foreign):
             return outcome

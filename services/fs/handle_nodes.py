@@ -14,6 +14,7 @@ from services.fs.core_inode import Directory, File, Link
 from services.fs.core_listing import read_directory
 from services.fs.core_names import inode_of
 from services.fs.core_need import Need, NeedTarget
+from services.fs.core_tree import NAMES_NS
 from services.fs.core_walk import find, path_of
 from services.fs.core_watch import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE
 
@@ -33,7 +34,9 @@ class NodeHandlers:
         self._forward = forward
         self._tree = supply.tree
         self._nodes = supply.tree.nodes
+        self._known = supply.tree.paths
         self._paths = supply.tree.paths.root
+        self._ticks = supply.tree.ticks
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.RootNode: self.root_node,
             api.Resolve: self.resolve,
@@ -55,7 +58,7 @@ class NodeHandlers:
     async def find(self, at: api.At, path: bytes, cred: api.Cred, follow: bool) -> Dentry | Foreign:
         """Walk, asking stores where the cache does not know."""
         tree = self._tree
-        tree.turn += 1
+        tree.begin()
         try:
             return find(tree, at, path, cred, follow)
         except Need as need:
@@ -71,7 +74,7 @@ class NodeHandlers:
         at = request.at
         if request.cred.uid == 0:
             dentry = self._paths.get((at.root, at.base, request.path, request.follow))
-            if dentry is not None and dentry.linked:
+            if dentry is not None and dentry.linked and self._ticks() < self._known.until_ns:
                 inode = dentry.inode
                 if inode is not None:
                     return inode.attr or inode.stat()
@@ -88,6 +91,8 @@ class NodeHandlers:
         inode = self._tree.inode(request.node)
         if inode.volume.volatile:
             await self._forward.refresh(inode)
+        elif inode.checked_ns < self._ticks() - NAMES_NS and inode.volume.store is not None:
+            await self._supply.follow.open_file(inode, inode.volume.store)
         return inode.attr or inode.stat()
 
     async def resolve(self, request: api.Resolve) -> Opened | Foreign:
@@ -103,6 +108,8 @@ class NodeHandlers:
             raise PosixError(EACCES)
         if request.execute:
             check_execute(inode, cred)
+            if not await self._supply.current(found):
+                return await self.resolve(request)
         return Opened(self._tree.hold(found), inode.mode, inode.rdev, inode.size)
 
     async def access(self, request: api.Access) -> Foreign | None:
@@ -135,7 +142,8 @@ class NodeHandlers:
 
     async def read_dir(self, request: api.ReadDir) -> tuple[api.DirEntry, ...]:
         """getdents(2)."""
-        dentry = self._tree.dentry(request.node)
+        tree = self._tree
+        dentry = tree.dentry(request.node)
         directory = dentry.inode
         if not isinstance(directory, Directory):
             raise PosixError(ENOTDIR)
@@ -145,7 +153,9 @@ class NodeHandlers:
         if not cookie and directory.volume.volatile:
             directory.listed = None
             directory.charge()
-        entries = await self._supply.run(lambda: read_directory(dentry, cookie, count))
+        entries = await self._supply.run(
+            lambda: read_directory(dentry, cookie, count, tree.fresh_after)
+        )
         if directory.stale_atime:
             accessed(directory, await self._supply.now())
         if self._tree.watches.active:
@@ -172,7 +182,7 @@ class NodeHandlers:
         if tree.orphans or tree.frames.overfull:
             await self._supply.settle()
 
-    async def close(self, request: api.Close) -> None:
+    def close(self, request: api.Close) -> Awaitable[None]:
         """The last close(2) of an open file description."""
         dentry = self._tree.dentry(request.node)
         inode = dentry.inode
@@ -183,7 +193,7 @@ class NodeHandlers:
         if self._tree.watches.active:
             mask = IN_CLOSE_WRITE if request.write else IN_CLOSE_NOWRITE
             self._tree.watches.tell_entry(dentry, mask)
-        await self.release(request)
+        return self.release(request)
 
     async def path_of(self, request: api.PathOf) -> bytes:
         """Where a node is."""

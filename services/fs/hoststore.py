@@ -1,8 +1,9 @@
 """A store of files on the host, through the host tree driver.
 
-Read-only use (`forwards` false): the host is a lower layer that memory changes cover; it is asked
-once and believed for good. An inode remembers the host path that it was found at, so it does not
-matter where its dentry moves. Forwarding use: a read-write bind; host paths follow the dentries.
+Read-only use (`forwards` false): the host is a lower layer that memory changes cover. What it said
+is asked for again after a while (`core_follow`), by the stamp that every inode keeps. An inode
+remembers the host path that it was found at, so it does not matter where its dentry moves.
+Forwarding use: a read-write bind; host paths follow the dentries.
 
 The host's inode numbers are kept. Other host file systems below the top get their own range, so
 that numbers stay unique in the volume, whose device number is one.
@@ -38,7 +39,7 @@ _NOT_FOR_PROGRAMS = (EBADF, EMFILE, ENFILE, ESTALE, ENODEV)
 class HostOrigin:
     """What the host knows an inode by."""
 
-    __slots__ = ("handle", "key", "path", "writable")
+    __slots__ = ("handle", "key", "path", "stamp", "writable")
 
     def __init__(self, path: bytes, key: tuple[int, int]) -> None:
         self.key = key
@@ -48,6 +49,8 @@ class HostOrigin:
         self.handle: int | None = None
         """The driver's handle to its content, once that was wanted."""
         self.writable = False
+        self.stamp: api.Stamp = (0, 0, 0, 0, 0)
+        """As of when the inode was last described."""
 
 
 def origin_of(inode: Inode) -> HostOrigin:
@@ -63,6 +66,10 @@ def handle_of(origin: HostOrigin) -> int:
     if origin.handle is None:
         raise KernelBug(f"no handle to {origin.path!r}")
     return origin.handle
+
+
+def _stamp(found: api.HostStat) -> api.Stamp:
+    return found.dev, found.ino, found.size, found.mtime_ns, found.ctime_ns
 
 
 class HostStore:
@@ -105,13 +112,44 @@ class HostStore:
     async def lookup(self, directory: Directory, name: bytes) -> Inode | None:
         """lstat(2) of a name."""
         path = self.path_in(directory, name)
+        found = await self._status(path)
+        return None if found is None else self.inode(directory.volume, found, path)
+
+    async def _status(self, path: bytes) -> api.HostStat | None:
         try:
-            found = await self.ask(api.Lstat(self.tree, path))
+            return await self.ask(api.Lstat(self.tree, path))
         except PosixError as refusal:
             if refusal.errno in (ENOENT, ENOTDIR):
                 return None
             raise
-        return self.inode(directory.volume, found, path)
+
+    async def unchanged(self, inode: Inode) -> bool:
+        """Whether the host still has the file as it was described."""
+        origin = origin_of(inode)
+        return await self.port.call(api.Unchanged(self.tree, origin.path, origin.stamp))
+
+    async def renew(self, inode: Inode, path: bytes | None = None) -> bool:
+        """Describe the file again, if it is still the same; says whether it is.
+
+        Attributes that were changed in memory stay, and content. A directory is the same if there
+        is one.
+        """
+        origin = origin_of(inode)
+        path = origin.path if path is None else path
+        found = await self._status(path)
+        if found is None or stat.S_IFMT(found.mode) != stat.S_IFMT(inode.mode):
+            return False
+        if (found.dev, found.ino) != origin.key and not isinstance(inode, Directory):
+            return False
+        origin.path, origin.key = path, (found.dev, found.ino)
+        if not inode.changed:
+            self.describe(inode, found)
+            return True
+        if isinstance(inode, File) and inode.untouched:
+            inode.size = inode.backed_bytes = found.size
+            inode.blocks, inode.mtime_ns, inode.attr = found.blocks, found.mtime_ns, None
+        origin.stamp = _stamp(found)
+        return True
 
     def inode(self, volume: Volume, found: api.HostStat, path: bytes) -> Inode:
         """The inode that the host described, the known one if it has several names."""
@@ -135,6 +173,7 @@ class HostStore:
 
     def describe(self, inode: Inode, found: api.HostStat) -> None:
         """Take over what the host says."""
+        origin_of(inode).stamp = _stamp(found)
         inode.mode, inode.uid, inode.gid = found.mode, found.uid, found.gid
         inode.nlink, inode.rdev = found.nlink, found.rdev
         inode.size, inode.blocks = found.size, found.blocks

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -72,8 +73,9 @@ class FsService:
     `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM, the
     page cache with them `cache_share`.
     Guests may mount host trees only from below `host_sources`. `files` are written into the root
-    before anything is mounted over it. `tree` is the state of an earlier
-    incarnation to take up, if there is one.
+    before anything is mounted over it. `tree` is the state of an earlier incarnation to take up, if
+    there is one. `ticks` (ns) tells how old is what stores said: a function and no request to the
+    clock, as every open asks it.
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class FsService:
         host_sources: Sequence[bytes] = (),
         files: Sequence[BootFile] = (),
         tree: Tree | None = None,
+        ticks: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         costs.measure()
         self._fresh = tree is None
         if tree is None:
             tree = Tree(int(ram.frames * memory_share), int(ram.frames * cache_share))
         self.tree = tree
+        tree.ticks = ticks
         self.cache = PageCache(ram, self.tree.frames)
         self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")

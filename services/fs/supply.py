@@ -21,6 +21,7 @@ from services.fs.core_need import (
     Need,
     NeedFrames,
     NeedFresh,
+    NeedListed,
     NeedListing,
     NeedName,
     NeedPages,
@@ -28,6 +29,7 @@ from services.fs.core_need import (
     WouldWait,
 )
 from services.fs.core_pages import PageCache, page_count, runs
+from services.fs.follow import CONTENT_NS, Follower
 from services.vm.api import AllocFrames, FreeFrames, UnmapFrames, UnmapNode
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from bus.core import Port
     from services.drivers.ram.api import Ram
-    from services.fs.core_inode import File, Inode
+    from services.fs.core_inode import Dentry, File, Inode
     from services.fs.core_tree import Tree
     from services.fs.core_volume import Store
 
@@ -58,6 +60,7 @@ class Supply:
         self.cache = cache
         self.vm = vm
         self.clock = clock
+        self.follow = Follower(self)
         self.batch = max(min(EVICT_PAGES, tree.frames.cache_limit // 16), BATCH_FRAMES)
 
     def now(self) -> Awaitable[int]:
@@ -66,11 +69,11 @@ class Supply:
 
     async def run(self, attempt: Callable[[], T], patience: int = BLOCKING) -> T:
         """Call a core operation until it has all it needs."""
-        self.tree.turn += 1
+        self.tree.begin()
         return await self.go_on(attempt, patience)
 
     async def go_on(self, attempt: Callable[[], T], patience: int = BLOCKING) -> T:
-        """The same within a request that has begun (`Tree.turn` is its own)."""
+        """The same within a request that has begun."""
         for _ in range(ATTEMPTS):
             try:
                 return attempt()
@@ -90,6 +93,8 @@ class Supply:
             await self._fresh(need)
         elif isinstance(need, NeedListing):
             await self._listing(need)
+        elif isinstance(need, NeedListed):
+            await self.follow.listed(need.directory, _store(_inode(need.directory)))
         elif isinstance(need, NeedTarget):
             link = need.link
             link.target = await _store(link).target(link)
@@ -110,9 +115,12 @@ class Supply:
         parent, directory = need.directory, need.directory.inode
         if not isinstance(directory, Directory):
             return
-        turn, through = self.tree.turn, directory.volume.through
-        inode = await _store(directory).lookup(directory, need.name)
-        if not parent.linked or through is None:
+        turn, through, store = self.tree.turn, directory.volume.through, _store(directory)
+        if through is None:
+            await self.follow.name(parent, need.name, store)
+            return
+        inode = await store.lookup(directory, need.name)
+        if not parent.linked:
             return
         child = directory.children.get(need.name)
         there = None if child is None else child.inode
@@ -135,11 +143,23 @@ class Supply:
             self.tree.clean[child] = None
         child.turn = turn
 
+    async def current(self, dentry: Dentry) -> bool:
+        """Whether a file that is being opened is still what its name leads to in its store."""
+        inode = dentry.inode
+        if inode is None or inode.checked_ns + CONTENT_NS > self.tree.ticks():
+            return True
+        store = inode.volume.store
+        if store is None or inode.volume.through is not None:
+            return True
+        return await self.follow.content(dentry, store)
+
     async def _listing(self, need: NeedListing) -> None:
         directory = need.directory.inode
         if isinstance(directory, Directory):
             directory.listed = await _store(directory).entries(directory)
             directory.charge()
+            if not directory.volume.volatile:
+                self.follow.took(need.directory, directory)
 
     async def frames(self, count: int, spare: Spare | None = None) -> None:
         """Fill the pool so that `count` can be taken; clean pages go if vm has no more."""
@@ -239,6 +259,12 @@ class Supply:
         """Pages of a file have gone: no mapping may show them."""
         for node in nodes:
             await self.vm.call(UnmapNode(node, from_page))
+
+
+def _inode(dentry: Dentry) -> Inode:
+    if dentry.inode is None:
+        raise KernelBug(f"{dentry!r} is negative")
+    return dentry.inode
 
 
 def _store(inode: Inode) -> Store:

@@ -127,6 +127,19 @@ class Lstat(Request[HostStat]):
     path: bytes
 
 
+Stamp = tuple[int, int, int, int, int]
+"""What tells that a file is still the same and was not changed: dev, ino, size, mtime, ctime."""
+
+
+@request("hosttree", errors=HOST_ERRORS, idempotent=True)
+class Unchanged(Request[bool]):
+    """Whether lstat(2) of a name, if there is one, has this stamp still."""
+
+    tree: bytes
+    path: bytes
+    stamp: Stamp
+
+
 @request("hosttree", errors=HOST_ERRORS, idempotent=True)
 class ListDir(Request[tuple[HostEntry, ...]]):
     """All names of a directory but . and .., sorted by name."""

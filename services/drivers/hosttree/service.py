@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from errno import EINVAL, EIO, EOPNOTSUPP, EPERM
+from errno import EINVAL, EIO, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -100,6 +100,7 @@ class HostTreeService:
         ]
         answers: dict[type[Any], Callable[[Any], Any]] = {
             api.Lstat: self._lstat,
+            api.Unchanged: self._unchanged,
             api.ListDir: self._list,
             api.ReadLink: self._read_link,
             api.SpaceOf: self._space,
@@ -130,6 +131,17 @@ class HostTreeService:
     def _lstat(self, request: api.Lstat) -> api.HostStat:
         directory, name = self.directories.place(request.tree, request.path)
         return _described(os.stat(name, dir_fd=directory, follow_symlinks=False))
+
+    def _unchanged(self, request: api.Unchanged) -> bool:
+        directory, name = self.directories.place(request.tree, request.path)
+        try:
+            now = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError as refusal:
+            if refusal.errno in (ENOENT, ENOTDIR):
+                return False
+            raise
+        stamp = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        return stamp == request.stamp
 
     def _list(self, request: api.ListDir) -> tuple[api.HostEntry, ...]:
         parent = self.directories.descriptor(request.tree, request.path)
