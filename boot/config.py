@@ -72,6 +72,8 @@ class Config:
     """Which system calls are traced, in strace's words; None for none."""
     trace_file: str | None = None
     """Where the trace goes; None for standard error."""
+    heap_faults: float | None = None
+    """Probability that a reservation fails; 0: each way to one fails once; None: none does."""
     protected: tuple[str, ...] = ()
     """Names of programs that the killer spares."""
     stats: bool = False
@@ -134,6 +136,19 @@ def parse_env(text: str, host: Mapping[str, str]) -> tuple[str, str] | None:
     if equals:
         return name, value
     return (name, host[name]) if name in host else None
+
+
+def parse_heap_faults(text: str | None) -> float | None:
+    """`once` is 0, a probability is itself, nothing is None."""
+    if text is None or text == "once":
+        return None if text is None else 0.0
+    try:
+        odds = float(text)
+    except ValueError:
+        odds = -1.0
+    if not 0 < odds < 1:
+        raise ConfigError(f"heap faults {text!r}", "say once, or a probability such as 0.1")
+    return odds
 
 
 def parse_address(text: str) -> Address:

@@ -21,6 +21,7 @@ from boot.topology import EMBEDDED
 from bus.admission import Admission
 from bus.census import HEAP
 from bus.core import Bus
+from bus.heapfaults import HeapFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,6 +119,8 @@ async def run_kernel(
     """
     topology.check()
     admission = Admission(config.heap_bytes, HEAP)
+    if config.heap_faults is not None:
+        admission.fails = HeapFaults(config.heap_faults or None, config.seed or 0)
     machine = Machine(config, Bus(topology.ranks, topology.peers), admission)
     relay, status = Relay(), EXIT_SOFTWARE
     try:

@@ -95,6 +95,12 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         "--heap", default="256M", metavar="SIZE", help="the kernel's own heap (%(default)s)"
     )
     machine.add_argument(
+        "--heap-faults",
+        metavar="WHEN",
+        help="reservations of heap fail although there is room: once (each way to one), or with"
+        " a probability (0.1); programs must not notice",
+    )
+    machine.add_argument(
         "--protect",
         action="append",
         default=[],
@@ -247,6 +253,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             gid=gid,
             ram_bytes=c.parse_size(options.ram),
             heap_bytes=c.parse_size(options.heap),
+            heap_faults=c.parse_heap_faults(options.heap_faults),
             protected=tuple(options.protect),
             cores=options.cores,
             trace=options.trace,

@@ -50,6 +50,9 @@ def _heap_lines(machine: Machine) -> Iterable[str]:
         f"  heap: {ledger.live:,} of {ledger.limit_bytes:,} bytes live at the end,"
         f" {ledger.peak:,} at most, {ledger.waits:,} calls waited"
     )
+    faults = getattr(ledger.fails, "injected", None)
+    if faults is not None:
+        yield f"  {faults:,} reservations made to fail, {ledger.deep_failures:,} calls run again"
     kinds = list(ledger.heap.by_bytes())
     for kind in kinds[:5]:
         yield f"  {kind.live:>12,}  {kind.count:>8,}  {kind.service} {kind.name}"

@@ -37,6 +37,9 @@ class PathCache:
         self.until_ns = 0
         """No entry is good after this (`Tree.ticks`): stores may have changed meanwhile."""
 
+    def __del__(self) -> None:
+        self.clear()
+
     def of(self, cred: Cred) -> dict[PathKey, Dentry]:
         """The cache of whoever walks."""
         if cred.uid == 0:

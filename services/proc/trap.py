@@ -224,12 +224,14 @@ class Gate:
         """Wait for a reservation; False: a signal has to be taken first, then the call begins.
 
         What is `beyond` the bound is only waited for: nobody runs between here and the call, so
-        the room is there until the call first waits, and its deep reservations see it.
+        the room is there until the call first waits, and its deep reservations see it. More than
+        there is of everything comes when all others have ended: the killer sees to that, or ends
+        the caller.
         """
         admission = self.kernel.admission
         if not beyond and admission.try_admit(bound):
             return True
-        beyond = min(beyond, max(admission.limit_bytes // 2 - bound, 0))
+        beyond = min(beyond, admission.limit_bytes - 1 - bound)
         try:
             await thread.interruptible(admission.wait(bound + beyond))
         except Interrupted:

@@ -42,6 +42,8 @@ from services.proc.task import Directories, Process, Thread
 CLONE_NEW = 0x7E02_0000  # namespaces
 CLONE_CLEAR_SIGHAND = 1 << 32
 CLONE_ARGS_BYTES = 64
+COPY_BYTES = 128
+"""What a descriptor takes in a child's table: a deep reservation, made before anything is."""
 
 
 async def clone(
@@ -59,6 +61,8 @@ async def clone(
     _check_number(parent.process)
     if flags & CLONE_PIDFD:
         await parent.extents(pidfd_at, 4, True)  # nothing may fail once the child is there
+    if not flags & CLONE_FILES and parent.process.descriptors is not None:
+        kernel.admission.more(len(parent.process.descriptors.slots) * COPY_BYTES)
     kernel.fork_count += 1
     if flags & CLONE_THREAD:
         process = parent.process

@@ -191,6 +191,21 @@ async def _buffers(t: Thread, vaddr: int, count: int, write: bool) -> list[Exten
     return extents
 
 
+COVERED_BYTES = 64 << 10
+"""A write of so much is within the bound of its call."""
+
+
+def _reserve(t: Thread, file: OpenFile, length_bytes: int) -> None:
+    """The deep reservation of a long write, all at once and first: so no byte is written twice.
+
+    A file keeps 128 bytes for each page; a pipe or a socket takes no more than its buffer before
+    it makes its writer wait.
+    """
+    if length_bytes > COVERED_BYTES:
+        most = length_bytes >> 5 if file.seekable else min(length_bytes, CHUNK_BYTES)
+        t.kernel.admission.more(most)
+
+
 async def transfer(
     t: Thread, file: OpenFile, vaddr: int, count: int, offset: int | None, write: bool
 ) -> int:
@@ -199,6 +214,14 @@ async def transfer(
         if s64(count) < 0:
             raise PosixError(EFAULT)
         count = MAX_TRANSFER_BYTES
+    if write and count > COVERED_BYTES:
+        _reserve(t, file, count)
+    return await _transfer(t, file, vaddr, count, offset, write)
+
+
+async def _transfer(
+    t: Thread, file: OpenFile, vaddr: int, count: int, offset: int | None, write: bool
+) -> int:
     move = file.write if write else file.read
     if count <= CHUNK_BYTES:
         extents = await _buffers(t, vaddr, count, not write) if count else []
@@ -306,6 +329,8 @@ async def vectored(
     """readv(2) and writev(2): one transfer over all buffers where it fits, else one each."""
     vectors = [v for v in await iovecs(t, vaddr, count) if v[1]]
     total = sum(length for _, length in vectors)
+    if write:
+        _reserve(t, file, total)
     if total <= CHUNK_BYTES:
         extents: list[Extent] = []
         for start, length in vectors:
@@ -322,7 +347,7 @@ async def vectored(
     done = 0
     for start, length in vectors:
         at = None if offset is None else offset + done
-        moved = await transfer(t, file, start, length, at, write)
+        moved = await _transfer(t, file, start, length, at, write)
         done += moved
         if moved < length:
             break
