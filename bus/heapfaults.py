@@ -47,7 +47,7 @@ class HeapFaults:
 def _way() -> tuple[tuple[CodeType, int], ...]:
     """Who asks: code and place in it of the callers, the nearest first."""
     frame = sys._getframe(3)
-    found = []
+    found: list[tuple[CodeType, int]] = []
     while frame is not None and len(found) < DEPTH:
         found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back  # type: ignore[assignment]
