@@ -359,7 +359,7 @@ async def test_refusals(guest: Guest) -> None:
         assert await guest.call("ioctl", slave, command, at) == -error, hex(command)
     assert await get_int(guest, master, TIOCGPGRP) == 0
     assert await set_int(guest, master, TIOCPKT, 0) == 0
-    assert await set_int(guest, master, TIOCPKT, 1) == -errno.ENOTTY
+    assert await set_int(guest, slave, TIOCPKT, 1) == -errno.ENOTTY
     assert await guest.call("lseek", slave, 0, 0) == -errno.ESPIPE
     assert await guest.call("pread64", slave, at, 1, 0) == -errno.ESPIPE
 

@@ -143,7 +143,7 @@ async def _access(t: Thread, dirfd: int, path: int, mode: int, flags: int) -> in
     at = paths.base(t, dirfd, name)
     reply = await paths.walk(t, at, name, lambda at, p: Access(at, p, mode, cred, follow))
     if type(reply) is Foreign:
-        await t.kernel.extra["procfs"].access(t, reply, mode)
+        await t.kernel.extra["procfs"].access(t, reply, mode, follow, cred)
     return 0
 
 

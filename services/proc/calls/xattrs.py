@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EOPNOTSUPP, ERANGE
+from errno import ENODATA, EOPNOTSUPP, EPERM, ERANGE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -16,9 +16,7 @@ from services.fs.api import (
     SetXattr,
     StatFs,
 )
-from services.proc.abi import (
-    AT_FDCWD,
-)
+from services.proc.abi import AT_FDCWD, O_PATH
 from services.proc.calls import paths
 from services.proc.calls.names import directories_of, resolve_node
 from services.proc.table import syscall
@@ -130,6 +128,26 @@ async def _xattr_path(
     return results[0]
 
 
+async def _list_path(t: Thread, path: int, follow: bool, buffer: int, size: int) -> int:
+    """Like `_xattr_path`, but that what cannot have attributes has none."""
+    try:
+        return await _xattr_path(t, path, follow, lambda n: _listxattr(t, n, buffer, size))
+    except PosixError as error:
+        if error.errno != EOPNOTSUPP:
+            raise
+        return 0
+
+
+async def _node_or(t: Thread, fd: int, name: int, change: bool) -> int:
+    """The node behind a descriptor; where there is none, the errno that Linux has for its kind."""
+    file = t.file(fd)
+    if file.node() is not None or file.flags & O_PATH:
+        return node_for_change(t, fd)
+    if file.kind.startswith("proc") or not (await _xattr_name(t, name)).startswith(b"user."):
+        raise PosixError(EOPNOTSUPP)
+    raise PosixError(EPERM if change else ENODATA)
+
+
 @syscall(188, "setxattr")
 async def sys_setxattr(t: Thread, path: int, name: int, value: int, size: int, flags: int) -> int:
     """setxattr(2)."""
@@ -145,7 +163,8 @@ async def sys_lsetxattr(t: Thread, path: int, name: int, value: int, size: int, 
 @syscall(190, "fsetxattr")
 async def sys_fsetxattr(t: Thread, fd: int, name: int, value: int, size: int, flags: int) -> int:
     """fsetxattr(2)."""
-    return await _setxattr(t, node_for_change(t, fd), name, value, size, flags)
+    node = await _node_or(t, fd, name, True)
+    return await _setxattr(t, node, name, value, size, flags)
 
 
 @syscall(191, "getxattr")
@@ -163,24 +182,28 @@ async def sys_lgetxattr(t: Thread, path: int, name: int, value: int, size: int) 
 @syscall(193, "fgetxattr")
 async def sys_fgetxattr(t: Thread, fd: int, name: int, value: int, size: int) -> int:
     """fgetxattr(2)."""
-    return await _getxattr(t, node_for_change(t, fd), name, value, size)
+    node = await _node_or(t, fd, name, False)
+    return await _getxattr(t, node, name, value, size)
 
 
 @syscall(194, "listxattr")
 async def sys_listxattr(t: Thread, path: int, buffer: int, size: int) -> int:
     """listxattr(2)."""
-    return await _xattr_path(t, path, True, lambda n: _listxattr(t, n, buffer, size))
+    return await _list_path(t, path, True, buffer, size)
 
 
 @syscall(195, "llistxattr")
 async def sys_llistxattr(t: Thread, path: int, buffer: int, size: int) -> int:
     """llistxattr(2)."""
-    return await _xattr_path(t, path, False, lambda n: _listxattr(t, n, buffer, size))
+    return await _list_path(t, path, False, buffer, size)
 
 
 @syscall(196, "flistxattr")
 async def sys_flistxattr(t: Thread, fd: int, buffer: int, size: int) -> int:
     """flistxattr(2)."""
+    file = t.file(fd)
+    if file.node() is None and not file.flags & O_PATH:
+        return 0
     return await _listxattr(t, node_for_change(t, fd), buffer, size)
 
 
@@ -199,4 +222,4 @@ async def sys_lremovexattr(t: Thread, path: int, name: int) -> int:
 @syscall(199, "fremovexattr")
 async def sys_fremovexattr(t: Thread, fd: int, name: int) -> int:
     """fremovexattr(2)."""
-    return await _removexattr(t, node_for_change(t, fd), name)
+    return await _removexattr(t, await _node_or(t, fd, name, True), name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from errno import EACCES
+from errno import EACCES, EPERM
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.proc.abi import S_IFDIR, S_IFMT
 from services.proc.capabilities import CAP_SYS_PTRACE
-from services.proc.procfs.entry import SEARCH, Folder, Magic
+from services.proc.procfs.entry import SEARCH, WRITE, Folder, Magic
 
 if TYPE_CHECKING:
     from services.fs.api import Attr, Cred
@@ -44,7 +44,8 @@ def check(spot: Spot, want: int) -> None:
     """EACCES unless the reader may do `want` with the entry."""
     entry, reader = spot.entry, spot.reader
     if entry.system:
-        bits = entry.mode >> 6 if reader.cred.uid == 0 else entry.mode
+        root = reader.process.credentials.euid == 0  # whatever the ids it acts with
+        bits = entry.mode >> 6 if root else entry.mode
         if bits & want != want:
             raise PosixError(EACCES)
         return
@@ -76,5 +77,19 @@ def may_trace(reader: Process, subject: Process) -> bool:
 def check_trace(spot: Spot, error: int = EACCES) -> None:
     """The entries that ask for the right to trace."""
     traced = spot.entry.traced or isinstance(spot.entry, Magic)
-    if traced and spot.process is not None and not may_trace(spot.reader.process, spot.process):
+    if not traced or spot.process is None:
+        return
+    acting = spot.reader.acting
+    if acting is not None and acting.uid == 0:
+        return
+    if not may_trace(spot.reader.process, spot.process):
         raise PosixError(error)
+
+
+def check_immutable(spot: Spot, want: int) -> None:
+    """EPERM for writing to the directory of a process or thread, which Linux has immutable."""
+    if want & WRITE and spot.process is not None and isinstance(spot.entry, Folder):
+        parent = spot.parent
+        own = parent is not None and (parent.process is None or parent.thread is not spot.thread)
+        if own:
+            raise PosixError(EPERM)

@@ -126,11 +126,13 @@ class Reader:
 
     process: Process
     thread: Thread | None = None
+    acting: Cred | None = None
+    """With which ids, where not with the process's own (access(2))."""
 
     @property
     def cred(self) -> Cred:
         """With which ids."""
-        return self.process.credentials.cred
+        return self.acting or self.process.credentials.cred
 
 
 @attrs.frozen(eq=False)

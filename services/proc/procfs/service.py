@@ -28,7 +28,13 @@ from services.proc.abi import (
     S_IFMT,
     S_IFREG,
 )
-from services.proc.procfs.access import check, check_node, check_trace, owner
+from services.proc.procfs.access import (
+    check,
+    check_immutable,
+    check_node,
+    check_trace,
+    owner,
+)
 from services.proc.procfs.entry import (
     KINDS,
     SEARCH,
@@ -154,17 +160,18 @@ class ProcFs:
         follow: bool = True,
         cred: Cred | None = None,
     ) -> None:
-        """faccessat(2)."""
-        found = self._arrive(Reader(thread.process, thread), foreign, follow)
+        """faccessat(2), with the ids of `cred` or else the thread's own."""
+        cred = cred or thread.process.credentials.cred
+        found = self._arrive(Reader(thread.process, thread, cred), foreign, follow)
         if isinstance(found, Spot):
             if isinstance(found.entry, Text | Folder):
+                check_immutable(found, mode)
                 check(found, mode)
             return
         node = node_behind(found.target)
         if node is None:
             return
-        attr = await self.kernel.fs.call(StatNode(node))
-        check_node(attr, cred or thread.process.credentials.cred, mode)
+        check_node(await self.kernel.fs.call(StatNode(node)), cred, mode)
 
     async def readlink(self, thread: Thread, foreign: Foreign) -> bytes:
         """readlink(2)."""

@@ -17,7 +17,6 @@ from services.proc.abi import SIGTTOU, s32
 from services.proc.capabilities import CAP_SYS_ADMIN
 from services.proc.tty import jobs
 from services.proc.tty import termios as t
-from services.proc.tty.terminal import READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from services.proc.task import Thread
@@ -81,10 +80,7 @@ def setter(size_bytes: int, flush: bool) -> Serve:
         if flush:
             terminal.flush_input()
         old = terminal.discipline.termios
-        terminal.discipline.configure(t.Termios.unpack(image, old))
-        terminal.show_echo()
-        terminal.digest()
-        terminal.queue.wake(READABLE | WRITABLE)  # a change may make either direction ready
+        terminal.configure(t.Termios.unpack(image, old))
         return 0
 
     return set_termios
@@ -202,6 +198,7 @@ async def flow(file: TerminalFile, thread: Thread, action: int) -> int:
             terminal.discipline.stopped = False
             terminal.show_echo()
             terminal.drained()
+        terminal.note_flow()
     elif action in (TCIOFF, TCION):
         c = terminal.discipline.termios.cc[t.VSTOP if action == TCIOFF else t.VSTART]
         if c != t.DISABLED:

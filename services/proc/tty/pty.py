@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.fs.api import Cred, MakeNode, Opened, Release, Resolve, SetAttr, Unlink
-from services.proc.abi import O_CLOEXEC, O_NONBLOCK, O_RDWR, POLLHUP, S_IFCHR
+from services.proc.abi import O_CLOEXEC, O_NONBLOCK, O_RDWR, POLLHUP, POLLPRI, S_IFCHR
 from services.proc.descriptors import drop
 from services.proc.files.anon import gather, scatter, total, wait_holding
 from services.proc.files.device import DeviceFile
 from services.proc.files.root import whole_tree
 from services.proc.park import Interrupted, WaitQueue
+from services.proc.tty import packet
 from services.proc.tty.file import TerminalFile
 from services.proc.tty.ioctls import COMMANDS, Serve, get_int, put_int
+from services.proc.tty.packet import Packets
 from services.proc.tty.terminal import BACKLOG_BYTES, READABLE, WRITABLE, Terminal
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
+    from services.proc.tty.termios import Termios
 
 SLAVE_MAJOR = 136
 SLAVE_MODE = S_IFCHR | 0o620
@@ -45,6 +48,32 @@ class Pty(Terminal):
         self.locked = True
         self.was_open = False
         self.master_queue = WaitQueue()
+        self.packets = Packets()
+
+    def _tell(self, bits: int) -> None:
+        if self.packets.tell(bits):
+            self.carry()
+
+    def flush_input(self) -> None:
+        """Forget what was typed; a master in packet mode is told."""
+        super().flush_input()
+        self._tell(packet.FLUSHREAD)
+
+    def discard_output(self) -> None:
+        """Forget what the master has not read; it is told, in packet mode."""
+        super().discard_output()
+        self._tell(packet.FLUSHWRITE)
+
+    def note_flow(self) -> None:
+        """Output may have been stopped or started."""
+        if self.packets.output_is(self.discipline.stopped or self.held):
+            self.carry()
+
+    def configure(self, termios: Termios) -> None:
+        """tcsetattr(3)."""
+        if self.packets.settings(self.discipline.termios, termios):
+            self.carry()
+        super().configure(termios)
 
     @property
     def abandoned(self) -> bool:
@@ -86,14 +115,24 @@ class MasterFile(TerminalFile):
         count = total(extents)
         if not count:
             return 0
-        if not pty.out:
+        packets = pty.packets
+        if not pty.out and not packets.status:
             if not pty.abandoned and self.flags & O_NONBLOCK:
                 raise PosixError(EAGAIN)
-            await wait_holding(thread, self, pty.master_queue, lambda: pty.out or pty.abandoned)
+            await wait_holding(
+                thread,
+                self,
+                pty.master_queue,
+                lambda: pty.out or packets.status or pty.abandoned,
+            )
+        data = packets.take()
+        if not data:
             if not pty.out:
                 raise PosixError(EIO)
-        data = bytes(pty.out[:count])
-        del pty.out[:count]
+            data = packet.DATA if packets.on else b""
+            rest = count - len(data)
+            data += pty.out[:rest]
+            del pty.out[:rest]
         scatter(thread.kernel.ram.bytes, extents, data)
         pty.drained()
         return len(data)
@@ -126,6 +165,8 @@ class MasterFile(TerminalFile):
         """poll(2)."""
         pty = self.pty
         ready = READABLE if pty.out else 0
+        if pty.packets.status:
+            ready |= READABLE | POLLPRI
         if pty.abandoned:
             ready |= POLLHUP
         if len(pty.backlog) <= BACKLOG_BYTES // 2:  # room that is worth a blocking write
@@ -243,15 +284,14 @@ async def get_lock(file: TerminalFile, thread: Thread, where: int) -> int:
 
 
 async def set_packet(file: TerminalFile, thread: Thread, where: int) -> int:
-    """TIOCPKT: packet mode is not there."""
-    if await get_int(thread, where):
-        raise PosixError(ENOTTY)
+    """TIOCPKT: packet mode on or off."""
+    pty_of(file).packets.switch(bool(await get_int(thread, where)))
     return 0
 
 
 async def get_packet(file: TerminalFile, thread: Thread, where: int) -> int:
     """TIOCGPKT."""
-    return await put_int(thread, where, 0)
+    return await put_int(thread, where, int(pty_of(file).packets.on))
 
 
 async def send_signal(file: TerminalFile, thread: Thread, number: int) -> int:

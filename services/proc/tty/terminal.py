@@ -31,6 +31,7 @@ from services.proc.tty.termios import VMIN, VTIME
 if TYPE_CHECKING:
     from services.proc.kernel import Kernel
     from services.proc.task import Session, Thread
+    from services.proc.tty.termios import Termios
 
 READABLE, WRITABLE = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
 OUT_BYTES = 8192
@@ -104,6 +105,7 @@ class Terminal:
         if was_stopped and not discipline.stopped:
             self.show_echo()
             self.queue.wake(WRITABLE)
+        self.note_flow()
         if len(backlog) < had:
             self.roomy.wake(WRITABLE)
         if discipline.available(self.least()):
@@ -119,6 +121,17 @@ class Terminal:
         self.discipline.flush_input()
         self.backlog.clear()
         self.roomy.wake(WRITABLE)
+
+    def note_flow(self) -> None:
+        """Output may have been stopped or started."""
+
+    def configure(self, termios: Termios) -> None:
+        """tcsetattr(3)."""
+        self.discipline.configure(termios)
+        self.note_flow()
+        self.show_echo()
+        self.digest()
+        self.queue.wake(READABLE | WRITABLE)  # a change may make either direction ready
 
     # To the wire --------------------------------------------------------------------------------
 
