@@ -72,7 +72,10 @@ def _repeat_syn(c: Connection, now_ns: int) -> None:
 
 
 def _given_up(c: Connection, now_ns: int) -> bool:
-    """Whether the peer has been silent for too long; the connection is over then."""
+    """Whether the peer has been silent for too long; the connection is over then.
+
+    The time counts from the first call; an answer sets it back (`acks`).
+    """
     if not c.failing_since_ns:
         c.failing_since_ns = max(now_ns - c.rtt.rto, 1)
     limit = c.user_timeout_ns or c.tcp.limits.retry_limit_ns
@@ -138,7 +141,7 @@ def _probe(c: Connection, now_ns: int) -> None:
     if exhausted or (timeout and waited >= timeout):
         _give_up(c)
         return
-    if c.backoff and c.heard_ns < c.sent_ns and _given_up(c, now_ns):
+    if c.backoff and _given_up(c, now_ns):
         return
     c.backoff = min(c.backoff + 1, 16)
     c.sent_ns = now_ns

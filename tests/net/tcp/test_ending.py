@@ -309,6 +309,29 @@ def test_an_older_syn_does_not() -> None:
     assert len(c.tcp.time_waits) == 1
 
 
+def test_without_timestamps_the_sequence_number_decides() -> None:
+    world = World()
+    tcp = world.host(A)
+    listener = tcp.listen(None, 40000, 3, 8)
+    peer = Puppet(world, tcp)
+    peer.call(mss=1460)
+    c = listener.accept()
+    assert c is not None
+    c.close()
+    peer.take()
+    peer.send(FIN | ACK)
+    peer.take()
+    end = peer.seq
+    peer.send(SYN, seq=end, mss=1460)
+    assert [s.flags for s in peer.take()] == [ACK]
+    world.run(SECOND)
+    peer.send(SYN, seq=end - 1000, mss=1460)
+    assert [s.flags for s in peer.take()] == [ACK]
+    peer.send(SYN, seq=end + 1, mss=1460)
+    assert [s.flags for s in peer.take()] == [SYN | ACK]
+    assert not tcp.time_waits
+
+
 def test_an_active_open_may_take_over_after_a_second() -> None:
     world = World()
     client, server = world.host(A), world.host(B)
@@ -360,9 +383,9 @@ def test_time_waits_do_not_answer_each_other_forever() -> None:
     s.close()
     world.run(SECOND)
     one = next(iter(c.tcp.time_waits.records.values()))
-    one.snd_nxt += 1000  # they disagree
-    peer = next(iter(s.tcp.time_waits.records.values()))
-    peer.rcv_nxt += 5
+    two = next(iter(s.tcp.time_waits.records.values()))
+    one.snd_nxt += 1000  # they disagree, both ways
+    two.snd_nxt += 777
     before = len(world.sent)
     c.tcp.time_waits._answer(one, world.sent[-1])
     world.run(10 * SECOND)

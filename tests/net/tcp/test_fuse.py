@@ -239,6 +239,22 @@ def test_a_late_segment_does_not_send_what_is_held() -> None:
     assert got == STREAM[:sent]
 
 
+def test_parting_leaves_what_segments_would_have_left() -> None:
+    both = Both(True)
+    c, s = both.ends
+    c.write(b"x" * 50_000)
+    s.write(b"y" * 1000)
+    both.host.set_fusing(False)
+    for end, other in ((c, s), (s, c)):
+        assert end.snd_una == end.snd_nxt
+        assert end.snd_nxt & 0xFFFFFFFF == other.rcv_nxt & 0xFFFFFFFF
+        assert end.acked_to == end.rcv_nxt
+        window = other.rcv_adv - other.rcv_nxt
+        assert window > 50_000
+        assert window - (1 << other.rcv_scale) < end.snd_wnd <= window
+        assert end.rcv_adv - end.rcv_nxt <= end.receive_limit - end.receive.length
+
+
 def test_switching_off_goes_on_with_segments() -> None:
     both = Both(True)
     c, s = both.ends

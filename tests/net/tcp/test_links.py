@@ -129,6 +129,8 @@ def test_megabytes_in_good_time(link: Link, seconds: float) -> None:
     assert got == data
     assert took < seconds * SECOND
     assert client.counters["TCPTimeouts"] <= 1
+    if not (link.jitter_ns or link.reorder or link.duplicate):
+        assert client.counters["TCPDSACKRecv"] == 0, "something was sent again needlessly"
 
 
 def test_sequence_numbers_wrap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,20 @@ def test_a_half_open_connection_may_be_reset() -> None:
     assert server.counters["AttemptFails"] == 1
 
 
+def test_a_syn_ack_does_not_complete_a_passive_open() -> None:
+    """Only a simultaneous open may be completed so."""
+    world = World()
+    server = world.host(A)
+    listener = server.listen(None, 40000, 3, 8)
+    peer = Puppet(world, server)
+    peer.send(SYN, mss=1460)
+    answer = peer.take()[0]
+    peer.send(SYN | ACK, seq=peer.seq - 1, ack=answer.seq + 1)
+    assert not listener.accepted
+    peer.send(ACK, ack=answer.seq + 1)
+    assert len(listener.accepted) == 1
+
+
 def test_deferred_accept_waits_for_data() -> None:
     world = World()
     client, server = world.host(A), world.host(B)
@@ -320,6 +334,7 @@ def test_a_flood_keeps_nobody_out(stamps: bool) -> None:
     assert (s.scale_on, s.sack_on, s.stamps_on) == (stamps, stamps, stamps)
     assert s.snd_scale == (c.rcv_scale if stamps else 0)
     assert s.mss == (1448 if stamps else 1460)
+    assert s.rtt.srtt == 0
     data = world.rng.randbytes(200000)
     assert transfer(world, c, s, data)[0] == data
     assert transfer(world, s, c, data)[0] == data

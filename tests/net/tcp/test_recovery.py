@@ -100,6 +100,33 @@ def test_new_data_goes_out_during_recovery() -> None:
     assert [n for n in sent if n >= 20][:3] == [20, 21, 22]
 
 
+def test_what_was_sent_again_in_one_recovery_is_not_in_the_next() -> None:
+    """A second loss, beyond the recovery point of the first, is found and repaired meanwhile."""
+    world = World()
+    c, peer = sacking(world)
+    first = c.snd_una
+    c.write(b"y" * (20 * MSS))
+    for n in (1, 3, 5):
+        peer.send(ACK, ack=first, sacks=(block(first, n, n + 1),))
+    lost = (c.recovery_point - first) // MSS + 1
+    for n in range(6, lost):
+        peer.send(ACK, ack=first, sacks=(block(first, 1, n + 1),))
+    for n in range(lost + 1, lost + 6):
+        peer.send(ACK, ack=first, sacks=(block(first, lost + 1, n + 1), block(first, 1, lost)))
+    assert numbers(peer, first).count(lost) == 2
+    peer.send(ACK, ack=first + lost * MSS, sacks=(block(first, lost + 1, lost + 6),))
+    assert c.phase == 1
+    assert c.recovery_point > first + lost * MSS
+    assert lost not in numbers(peer, first)
+    peer.send(ACK, ack=c.snd_nxt)
+    assert (c.phase, c.unacked_bytes) == (0, 0)
+
+
+def block(first: int, start: int, end: int) -> tuple[int, int]:
+    """A SACK block of segments `start` up to `end`, counted from `first`."""
+    return (first + start * MSS) & 0xFFFFFFFF, (first + end * MSS) & 0xFFFFFFFF
+
+
 def test_a_lost_retransmission_does_not_wait_for_the_timeout() -> None:
     world = World(link=Link(delay_ns=10 * MS))
     lost = 0
@@ -338,6 +365,11 @@ def test_reno_doubles_then_adds_one_segment_a_round_trip() -> None:
     assert control.ssthresh == 5500
     control.on_loss(100, 0)
     assert control.cwnd == 2000
+    control.cwnd = 40_000
+    control.on_idle(1)
+    assert (control.cwnd, control.ssthresh) == (20_000, 30_000)
+    control.on_idle(50)
+    assert control.cwnd == 10_000
 
 
 def test_cubic_is_concave_to_the_old_window_and_convex_beyond() -> None:

@@ -51,6 +51,16 @@ def test_every_deadline_is_met(plans: list) -> None:
     assert len(heap) == 0
 
 
+def test_forgotten_sleepers_are_left_alone() -> None:
+    heap = TimerHeap()
+    clock, other = Clock([5]), Clock([7])
+    heap.arm(clock, 5)
+    heap.arm(other, 7)
+    heap.forget(clock)
+    heap.run(10)
+    assert (clock.woken, other.woken) == ([], [10])
+
+
 def test_forgotten_sleepers_are_thrown_out() -> None:
     heap = TimerHeap()
     for i in range(1000):
