@@ -22,7 +22,11 @@ TEXT_SEED = 20010203
 
 @attrs.frozen
 class Command:
-    """One command line. `files` are made in the scratch directory first, `needs` are programs."""
+    """One command line. `files` are made in the scratch directory first, `needs` are programs.
+
+    `alone`: on the host in a network namespace of its own, with lo up and nothing else; on
+    Hardtack without a network card. So both see the same network.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -30,6 +34,7 @@ class Command:
     stdin: bytes = b""
     files: Mapping[str, bytes] = attrs.field(factory=dict)
     slow: bool = False
+    alone: bool = False
 
 
 def _files(files: Mapping[str, str | bytes]) -> dict[str, bytes]:

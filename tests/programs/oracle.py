@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import functools
 import os
 import shutil
 import signal
@@ -44,6 +45,8 @@ LIMIT_S = 120.0
 FIXED_TIME_S = 981173106  # 2001-02-03T04:05:06Z
 SHOWN_LINES = 60
 GRACE_S = 5.0
+ALONE = ("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""In a network namespace of its own."""
 
 
 @attrs.frozen
@@ -129,6 +132,14 @@ def missing_needs(needs: Iterable[str]) -> list[str]:
     return [need for need in needs if shutil.which(need, path=SEARCH_PATH) is None]
 
 
+def unmet(command: Command) -> list[str]:
+    """What a command needs and this machine does not have: programs, a network namespace."""
+    missing = missing_needs(command.needs)
+    if command.alone and not can_be_alone():
+        missing.append("a network namespace")
+    return missing
+
+
 def environment(scratch: Path) -> dict[str, str]:
     """The whole environment of a command."""
     return {"LC_ALL": "C", "PATH": SEARCH_PATH, "HOME": str(scratch), "TZ": "UTC"}
@@ -204,7 +215,17 @@ def execute(
 
 def on_host(command: Command, scratch: Path, limit_s: float = LIMIT_S) -> Outcome:
     """The command, by the kernel of this machine."""
-    return execute(command.argv, command.stdin, scratch, environment(scratch), limit_s)
+    argv = (*ALONE, *command.argv) if command.alone else command.argv
+    return execute(argv, command.stdin, scratch, environment(scratch), limit_s)
+
+
+@functools.cache
+def can_be_alone() -> bool:
+    """Whether this machine lets us have a network namespace."""
+    try:
+        return not subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode
+    except OSError:
+        return False
 
 
 def hardtack_argv(command: Command, scratch: Path, options: Sequence[str] = ()) -> list[str]:
@@ -218,6 +239,7 @@ def on_hardtack(
 ) -> Outcome:
     """The command, by a kernel booted for it, which ends even if nobody is left to end it."""
     guard = ["timeout", "-s", "KILL", str(limit_s + GRACE_S)] if shutil.which("timeout") else []
+    options = [*options, "--net", "none"] if command.alone else options
     argv = [*guard, *hardtack_argv(command, scratch, options)]
     return execute(argv, command.stdin, REPOSITORY, os.environ, limit_s)
 
@@ -256,7 +278,7 @@ def _say(line: str) -> None:
 
 
 def _compare_and_say(command: Command) -> bool:
-    if absent := missing_needs(command.needs):
+    if absent := unmet(command):
         _say(f"skip {command.name}: no {', '.join(absent)}")
         return True
     result = compare(command)
@@ -266,7 +288,7 @@ def _compare_and_say(command: Command) -> bool:
 
 
 def _repeat_and_say(command: Command) -> bool:
-    if absent := missing_needs(command.needs):
+    if absent := unmet(command):
         _say(f"skip {command.name}: no {', '.join(absent)}")
         return True
     lines = repeat_on_host(command)

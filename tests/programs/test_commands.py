@@ -8,7 +8,7 @@ import pytest
 
 from tests.programs.commands import COMMANDS
 from tests.programs.known_gaps import marks
-from tests.programs.oracle import compare, missing_needs
+from tests.programs.oracle import compare, unmet
 
 if TYPE_CHECKING:
     from tests.programs.command import Command
@@ -25,7 +25,7 @@ def _parameters() -> list[object]:
 
 @pytest.mark.parametrize("command", _parameters())
 def test_command_does_what_it_does_on_linux(command: Command) -> None:
-    if absent := missing_needs(command.needs):
+    if absent := unmet(command):
         pytest.skip(f"not on this machine: {', '.join(absent)}")
     result = compare(command)
     if not result.same:

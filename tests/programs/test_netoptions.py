@@ -7,13 +7,16 @@ own, is the oracle.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.programs.command import Command
+from tests.programs.oracle import compare, unmet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FEWEST_CASES = 60_000
 SHOWN = 60
 NOT_HERE = {
@@ -75,23 +78,15 @@ def differences(host: dict[str, str], guest: dict[str, str]) -> list[str]:
     ]
 
 
-def run(*argv: str) -> str:
-    done = subprocess.run(
-        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_options(user_programs: Path) -> None:
-    program = str(user_programs / "netoptions")
-    alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$1"', "sh", program]
-    if subprocess.run([*alone[:2], "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no network namespaces here")
-    host = parse(run(*alone))
+    command = Command("netoptions", (str(user_programs / "netoptions"),), alone=True)
+    if absent := unmet(command):
+        pytest.skip(f"not on this machine: {', '.join(absent)}")
+    result = compare(command)
+    host = parse(result.host.stdout.decode())
     assert len(host) > FEWEST_CASES, "the oracle itself failed"
-    guest = parse(run(sys.executable, "-m", "boot", "run", "--net", "none", "--", program))
-    wrong = differences(host, guest)
-    if wrong:
+    wrong = differences(host, parse(result.hardtack.stdout.decode()))
+    if wrong or result.hardtack.status:
         heading = f"{len(wrong)} of {len(host)} cases differ"
-        pytest.fail("\n".join([heading, *wrong[:SHOWN]]), pytrace=False)
+        error = result.hardtack.stderr.decode()
+        pytest.fail("\n".join([heading, *wrong[:SHOWN], error]), pytrace=False)

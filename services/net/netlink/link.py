@@ -12,6 +12,7 @@ from services.net.netlink import abi
 from services.net.netlink.message import Refused, attribute, attributes, number, text, u8, u32
 from services.net.netlink.message import name as string
 from services.net.netlink.query import Answer, Handler, Query
+from services.net.socket.abi import AF_INET6
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,11 @@ QUEUE_FRAMES = 1000
 MIN_MTU, MAX_MTU = 68, 65535
 """Of Ethernet."""
 GSO_BYTES, GSO_SEGMENTS = 65536, 65535
-NAME_BYTES = 16
+NAME_BYTES, RTGEN_BYTES = 16, 4
+"""Of an interface's name; of struct rtgenmsg, padded."""
 SETTABLE = frozenset((abi.IFLA_IFNAME, abi.IFLA_MTU, abi.IFLA_EXT_MASK, abi.IFLA_TXQLEN))
 IFF_UP = 1
+IF_READY = 0x8000_0000
 IFF_SETTABLE = IFF_UP
 
 
@@ -67,10 +70,33 @@ def body(interface: Interface, change: int = 0, *, stats: bool = True, family: i
     parts.append(text(abi.IFLA_QDISC, "noqueue" if lo else "pfifo"))
     if not lo:
         parts.append(attribute(abi.IFLA_PERM_ADDRESS, interface.mac))
-    inet6 = u32(abi.IFLA_INET6_FLAGS, 0) + u8(abi.IFLA_INET6_ADDR_GEN_MODE, 0)
-    parts.append(attribute(abi.IFLA_AF_SPEC, attribute(10, inet6)))
+    parts.append(attribute(abi.IFLA_AF_SPEC, attribute(AF_INET6, inet6(interface))))
     parts.append(attribute(abi.IFLA_MAP, bytes(32)))
     return b"".join(parts)
+
+
+def body6(interface: Interface) -> bytes:
+    """What IPv6 tells of an interface to those who ask for its family (inet6_fill_ifinfo)."""
+    lo, up = interface.is_loopback, interface.up
+    flags = interface.flags | (abi.IFF_LOWER_UP if up else 0)
+    kind = ARPHRD_LOOPBACK if lo else ARPHRD_ETHER
+    state = abi.OPER_DOWN if not up else abi.OPER_UNKNOWN if lo else abi.OPER_UP
+    parts = [
+        IFINFO.pack(AF_INET6, kind, interface.index, flags, 0),
+        text(abi.IFLA_IFNAME, interface.name),
+        attribute(abi.IFLA_ADDRESS, interface.mac),
+        u32(abi.IFLA_MTU, interface.mtu),
+        u8(abi.IFLA_OPERSTATE, state),
+        attribute(abi.IFLA_PROTINFO, inet6(interface)),
+    ]
+    return b"".join(parts)
+
+
+def inet6(interface: Interface) -> bytes:
+    """Attributes of IPv6's own; interface identifiers are made of MAC addresses (EUI-64)."""
+    return u32(abi.IFLA_INET6_FLAGS, IF_READY if interface.up else 0) + u8(
+        abi.IFLA_INET6_ADDR_GEN_MODE, 0
+    )
 
 
 def _counters(interface: Interface) -> list[bytes]:
@@ -87,11 +113,15 @@ def _counters(interface: Interface) -> list[bytes]:
 
 def dump(query: Query) -> Iterator[Answer]:
     """All interfaces; what belongs to a bridge is nothing."""
+    interfaces = list(query.network.stack.interfaces.values())
     if query.family == abi.AF_BRIDGE:
+        return
+    if query.family == AF_INET6:
+        yield from ((abi.RTM_NEWLINK, body6(interface)) for interface in interfaces)
         return
     asked = query.attributes(IFINFO.size) if len(query.message.body) > IFINFO.size else {}
     stats = not number(asked.get(abi.IFLA_EXT_MASK)) & abi.RTEXT_FILTER_SKIP_STATS
-    for interface in list(query.network.stack.interfaces.values()):
+    for interface in interfaces:
         yield abi.RTM_NEWLINK, body(interface, stats=stats)
 
 
@@ -185,7 +215,16 @@ def remove(query: Query) -> list[Answer]:
     raise PosixError(EOPNOTSUPP)
 
 
+def get_namespace(query: Query) -> list[Answer]:
+    """RTM_GETNSID: another network namespace has no number here, as there is none."""
+    asked = query.attributes(RTGEN_BYTES)
+    if not asked.keys() & {abi.NETNSA_PID, abi.NETNSA_FD}:
+        raise Refused(EINVAL, "Peer netns reference is missing")
+    return [(abi.RTM_NEWNSID, bytes(RTGEN_BYTES) + u32(abi.NETNSA_NSID, -1))]
+
+
 HANDLERS = {
+    abi.RTM_GETNSID: Handler(get_namespace),
     abi.RTM_GETLINK: Handler(get, dump),
     abi.RTM_NEWLINK: Handler(put),
     abi.RTM_SETLINK: Handler(put),

@@ -53,6 +53,17 @@ GROUPS = {
 Key = tuple[int, "Hashable"]
 
 
+def _coming(change: Change) -> int:
+    if change.type != ROUTE:
+        return -1
+    bits, kind = change.body[1], change.body[7]
+    return 0 if kind == abi.LOCAL and bits in (32, 128) else 2 if kind == abi.BROADCAST else 1
+
+
+def _leaving(change: Change) -> int:
+    return (2, 0, 1)[_coming(change._replace(type=ROUTE))] if change.type == ROUTE + 1 else -1
+
+
 class Monitor:
     """See the module's docstring."""
 
@@ -87,7 +98,8 @@ class Monitor:
             for key, kept in after.items()
             if key not in before or before[key].mark != kept.mark
         ]
-        return gone + new
+        # As Linux goes about it: an address before its routes, its own route before the others.
+        return sorted(gone, key=_leaving) + sorted(new, key=_coming)
 
     def _snapshot(self) -> dict[Key, _Kept]:
         found: dict[Key, _Kept] = {}

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bus.census import Kind, kind
 from bus.errors import PosixError
-from services.net.socket.abi import BUFFER_DEFAULT_BYTES
+from services.net.socket.abi import (
+    BUFFER_DEFAULT_BYTES,
+    IN,
+    POLLHUP,
+    POLLRDHUP,
+    SHUT_BOTH,
+    SHUT_IN,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,6 +187,12 @@ class NetSocket:
     def close(self, wait: bool) -> bool:
         """The last descriptor is gone; True if it lingers and the caller asked to wait."""
         raise NotImplementedError
+
+
+def shut_bits(shut: int) -> int:
+    """What poll(2) tells of a datagram socket that is shut (datagram_poll)."""
+    now = POLLRDHUP | IN if shut & SHUT_IN else 0
+    return now | (POLLHUP if shut == SHUT_BOTH else 0)
 
 
 def total(extents: Extents) -> int:

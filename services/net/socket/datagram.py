@@ -27,19 +27,18 @@ from services.net.proto.packet import Packet
 from services.net.proto.udp import Datagram
 from services.net.socket import abi, names, options, options_ip
 from services.net.socket.abi import (
+    AF_INET,
+    AF_INET6,
     AF_UNSPEC,
     IN,
     IPPROTO_UDP,
     OUT,
     POLLERR,
-    POLLHUP,
-    POLLRDHUP,
-    SHUT_BOTH,
     SHUT_IN,
     SHUT_OUT,
     SOL_SOCKET,
 )
-from services.net.socket.base import gather, scatter, total
+from services.net.socket.base import gather, scatter, shut_bits, total
 from services.net.socket.inet import InetSocket
 
 if TYPE_CHECKING:
@@ -49,7 +48,9 @@ if TYPE_CHECKING:
     from services.net.socket.network import Network
     from services.net.socket.ports import Ports
 
-MAX_PAYLOAD_BYTES = 65_507
+MAX_BYTES = 0xFFFF
+MAX_PAYLOAD_BYTES = {4: 65_507, 16: 65_527}
+"""By the length of an address: IPv6's limit leaves its header out."""
 LOOPS = {
     4: (abi.IPPROTO_IP, abi.IP_MULTICAST_LOOP),
     16: (abi.IPPROTO_IPV6, abi.IPV6_MULTICAST_LOOP),
@@ -82,15 +83,11 @@ class UdpSocket(InetSocket):
 
     def ready(self) -> int:
         """As datagram_poll of Linux has it."""
-        now = OUT
+        now = OUT | shut_bits(self.shut)
         if self._queue:
             now |= IN
         if self.error:
             now |= POLLERR
-        if self.shut & SHUT_IN:
-            now |= POLLRDHUP | IN
-        if self.shut == SHUT_BOTH:
-            now |= POLLHUP
         return now
 
     # Names ----------------------------------------------------------------------------------
@@ -109,9 +106,14 @@ class UdpSocket(InetSocket):
         if names.family_of(name) == AF_UNSPEC:
             self._dissolve()
             return
-        address, port = self.remote_name(name)
-        self._check_destination(address)
+        if self.family == AF_INET6 and names.family_of(name) == AF_INET:
+            address, port, _ = names.decode(name, AF_INET)
+        else:
+            address, port = self.remote_name(name)
+        if names.needs_scope(address) and not (self.scope or self._leave_by(address, ())[0]):
+            raise PosixError(EINVAL)
         path = self.network.stack.route(address, self._bound_address(), self.ifindex)
+        self._check_destination(address)
         if self.local is None:
             self.take_port(path.source, 0)
         elif names.is_any(self.local[0]):
@@ -150,15 +152,14 @@ class UdpSocket(InetSocket):
         """sendmsg(2): one datagram."""
         if flags & abi.MSG_OOB:
             raise PosixError(EOPNOTSUPP)
-        if self.shut & SHUT_OUT:
-            raise PosixError(EPIPE)
-        address, port = self._destination(name)
-        self.raise_error()
         size = total(extents)
-        if size + len(self._corked) > MAX_PAYLOAD_BYTES:
+        if size > MAX_BYTES:
             raise PosixError(EMSGSIZE)
+        address, port = self._destination(name)
         data = gather(self.network.memory, extents, size) if size else b""
         if flags & abi.MSG_MORE or self.kept.get((IPPROTO_UDP, abi.UDP_CORK)):
+            if len(self._corked) + size > MAX_PAYLOAD_BYTES[len(address)]:
+                raise PosixError(EMSGSIZE)
             self._corked += data
             return size
         data, self._corked = self._corked + data, b""
@@ -170,15 +171,20 @@ class UdpSocket(InetSocket):
             if self.remote is None:
                 raise PosixError(EDESTADDRREQ)
             return self.remote
-        if names.family_of(name) == AF_UNSPEC and self.family == abi.AF_INET:
-            name = abi.AF_INET.to_bytes(2, "little") + name[2:]
-        elif names.family_of(name) == abi.AF_INET and self.family == abi.AF_INET6:
-            address, port, _ = names.decode(name, abi.AF_INET)
-            return address, port
+        family = names.family_of(name)
+        if family == AF_UNSPEC and self.family == AF_INET:
+            name = AF_INET.to_bytes(2, "little") + name[2:]
+        elif self.family == AF_INET6:
+            if family == AF_UNSPEC:
+                return self._destination(b"")
+            if family == AF_INET:
+                address, port, _ = names.decode(name, AF_INET)
+                return address, port
+            if family != AF_INET6:
+                raise PosixError(EINVAL)
         address, port = self.remote_name(name)
         if not port:
             raise PosixError(EINVAL)
-        self._check_destination(address)
         return address, port
 
     def _transmit(
@@ -186,6 +192,12 @@ class UdpSocket(InetSocket):
     ) -> None:
         ifindex, source = self._leave_by(address, control)
         path = self.network.stack.route(address, source, ifindex)
+        self._check_destination(address)
+        if len(data) > MAX_PAYLOAD_BYTES[len(address)]:
+            raise PosixError(EMSGSIZE)
+        self.raise_error()
+        if self.shut & SHUT_OUT:
+            raise PosixError(EPIPE)
         if self.local is None:
             self.take_port(self.any_address, 0)
         assert self.local is not None
@@ -251,11 +263,9 @@ class UdpSocket(InetSocket):
         """recvmsg(2): one datagram; what has no room is lost."""
         if flags & abi.MSG_ERRQUEUE:
             raise PosixError(EAGAIN)
-        if flags & abi.MSG_OOB:
-            raise PosixError(EOPNOTSUPP)
         self.raise_error()
         if not self._queue:
-            if self.shut & SHUT_IN:
+            if self.shut & SHUT_IN and self.remote is not None:
                 return Received(0)
             raise PosixError(EAGAIN)
         packet, data, source_port, arrived_ns = self._queue[0]
@@ -286,11 +296,11 @@ class UdpSocket(InetSocket):
     # The rest -------------------------------------------------------------------------------
 
     def shutdown(self, how: int) -> None:
-        """shutdown(2)."""
-        if self.remote is None:
-            raise PosixError(ENOTCONN)
+        """shutdown(2): ENOTCONN where it is not connected, and yet it is shut."""
         self.shut |= how
         self.tell(self.ready())
+        if self.remote is None:
+            raise PosixError(ENOTCONN)
 
     def amounts(self) -> Amounts:
         """The next datagram's size."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.net.socket import abi, names, options, options_ip
-from services.net.socket.abi import AF_INET, AF_INET6, AF_UNSPEC, RAW, SOL_SOCKET
+from services.net.socket.abi import AF_INET, AF_INET6, AF_UNSPEC, RAW, SOL_SOCKET, STREAM
 from services.net.socket.base import NetSocket
 from services.net.socket.ports import FIRST_UNPRIVILEGED, Binding
 
@@ -65,8 +65,8 @@ class InetSocket(NetSocket):
     def name(self, peer: bool) -> bytes:
         """getsockname(2), getpeername(2)."""
         if peer:
-            if self.remote is None:
-                raise PosixError(ENOTCONN)
+            if self.remote is None or not self.remote[1]:
+                raise PosixError(ENOTCONN)  # a peer without a port is none, as on Linux
             return self.shown(*self.remote)
         return self.shown(*(self.local or (self.any_address, 0)))
 
@@ -109,14 +109,16 @@ class InetSocket(NetSocket):
 
     def _check_local(self, address: bytes, scope: int) -> None:
         stack = self.network.stack
-        if names.is_any(address) or names.is_multicast(address) or stack.is_broadcast(address):
-            return
-        if len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80:
+        if names.needs_scope(address):
             if not scope and not self.ifindex:
                 raise PosixError(EINVAL)
             if scope and scope not in stack.interfaces:
                 raise PosixError(ENODEV)
             self.scope = scope
+        if names.is_multicast(address) and len(address) == 16 and self.type == STREAM:
+            raise PosixError(EINVAL)
+        if names.is_any(address) or names.is_multicast(address) or stack.is_broadcast(address):
+            return
         level, option = (
             (abi.IPPROTO_IP, abi.IP_FREEBIND)
             if len(address) == 4

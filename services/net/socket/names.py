@@ -70,3 +70,15 @@ def is_any(address: bytes) -> bool:
 def is_multicast(address: bytes) -> bool:
     """224.0.0.0/4 or ff00::/8."""
     return address[0] & 0xF0 == 0xE0 if len(address) == 4 else address[0] == 0xFF
+
+
+def is_link_local6(address: bytes) -> bool:
+    """fe80::/10, which means something on one link alone."""
+    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
+def needs_scope(address: bytes) -> bool:
+    """A link-local address, or a group of one link or interface: one must say which."""
+    if len(address) != 16:
+        return False
+    return is_link_local6(address) or (address[0] == 0xFF and address[1] & 0x0F in (1, 2))

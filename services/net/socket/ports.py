@@ -2,7 +2,7 @@
 
 A wildcard is None as an address; an IPv6 socket's wildcard covers IPv4 too unless it is v6-only.
 Two bindings of a port exclude each other where their addresses meet, unless both say
-SO_REUSEADDR (and, for TCP, neither listens), or both say SO_REUSEPORT and have one owner.
+SO_REUSEADDR (and, for TCP, the other does not listen), or both say SO_REUSEPORT and have one owner.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Binding:
         return self.address is None or other.address is None or self.address == other.address
 
     def tolerates(self, other: Binding) -> bool:
-        """Whether both may have the port although they meet."""
-        if self.reuse and other.reuse and not self.listening and not other.listening:
+        """Whether it may have the port although they meet; what it does itself is not asked."""
+        if self.reuse and other.reuse and not other.listening:
             return True
         return self.reuse_port and other.reuse_port and self.uid == other.uid
 
@@ -81,7 +81,7 @@ class Ports:
     def conflict(self, wanted: Binding) -> bool:
         """Whether somebody else's binding excludes `wanted`."""
         return any(
-            other is not wanted and other.meets(wanted) and not other.tolerates(wanted)
+            other is not wanted and other.meets(wanted) and not wanted.tolerates(other)
             for other in self._bound.get(wanted.port, ())
         )
 

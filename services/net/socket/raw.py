@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from errno import EACCES, EAGAIN, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
+from errno import (
+    EACCES,
+    EADDRNOTAVAIL,
+    EAGAIN,
+    EDESTADDRREQ,
+    EINVAL,
+    EMSGSIZE,
+    ENOPROTOOPT,
+    ENOTCONN,
+    EOPNOTSUPP,
+)
 from typing import TYPE_CHECKING
 
 from bus.census import kind
@@ -24,7 +34,7 @@ from services.net.socket.abi import (
     SHUT_IN,
     SOL_SOCKET,
 )
-from services.net.socket.base import gather, scatter, total
+from services.net.socket.base import gather, scatter, shut_bits, total
 from services.net.socket.inet import InetSocket
 
 if TYPE_CHECKING:
@@ -70,14 +80,16 @@ class RawSocket(InetSocket):
 
     def ready(self) -> int:
         """POLL bits."""
-        shut = self.shut & SHUT_IN
-        return OUT | (IN if self._queue or shut else 0) | (POLLERR if self.error else 0)
+        now = OUT | (IN if self._queue else 0) | (POLLERR if self.error else 0)
+        return now | shut_bits(self.shut)
 
     # Names ----------------------------------------------------------------------------------
 
     def bind(self, name: bytes, privileged: bool) -> None:
-        """bind(2): an address only."""
+        """bind(2): an address only, and of IPv6 a real one."""
         address, _ = self.local_name(name)
+        if len(address) == 4 and self.family != AF_INET:
+            raise PosixError(EADDRNOTAVAIL)
         self.local = address, self.protocol
 
     def connect(self, name: bytes) -> None:
@@ -85,9 +97,9 @@ class RawSocket(InetSocket):
         if names.family_of(name) == AF_UNSPEC:
             self.remote = None
             return
-        address, _ = self.remote_name(name)
+        address, port = self.remote_name(name)
         path = self.network.stack.route(address, self._source(), self.ifindex)
-        self.remote = address, 0
+        self.remote = address, port
         if self.local is None:
             self.local = path.source, self.protocol
 
@@ -178,6 +190,8 @@ class RawSocket(InetSocket):
         """recvmsg(2)."""
         if flags & abi.MSG_ERRQUEUE:
             raise PosixError(EAGAIN)
+        if flags & abi.MSG_OOB:
+            raise PosixError(EOPNOTSUPP)
         self.raise_error()
         if not self._queue:
             if self.shut & SHUT_IN:
@@ -198,11 +212,11 @@ class RawSocket(InetSocket):
     # The rest -------------------------------------------------------------------------------
 
     def shutdown(self, how: int) -> None:
-        """shutdown(2)."""
-        if self.remote is None:
-            raise PosixError(ENOTCONN)
+        """shutdown(2): ENOTCONN where it is not connected, and yet it is shut."""
         self.shut |= how
         self.tell(self.ready())
+        if self.remote is None:
+            raise PosixError(ENOTCONN)
 
     def held(self) -> tuple[int, int]:
         """Charged bytes that wait to be received; nothing waits to be sent."""

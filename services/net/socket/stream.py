@@ -10,12 +10,14 @@ from __future__ import annotations
 from errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
-    EAFNOSUPPORT,
     EAGAIN,
     EALREADY,
+    ECONNABORTED,
+    ECONNRESET,
     EINPROGRESS,
     EINVAL,
     EISCONN,
+    ENETUNREACH,
     ENOTCONN,
     EOPNOTSUPP,
     EPIPE,
@@ -59,6 +61,10 @@ if TYPE_CHECKING:
     from services.net.tcp.listener import Listener
 
 BEGINNING = (State.SYN_SENT, State.SYN_RECV)
+CUT_SHORT = (
+    State.SYN_SENT, State.SYN_RECV, State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT1,
+    State.FIN_WAIT2,
+)  # fmt: skip
 CLOSING = (State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
 SEND_BYTES, RECEIVE_BYTES = 16_384, 131_072
 """What SO_SNDBUF and SO_RCVBUF say of a fresh socket: tcp_wmem[1], tcp_rmem[1] (tcp(7))."""
@@ -90,7 +96,8 @@ class TcpSocket(InetSocket):
         if connection is None:
             if self.listener is not None:
                 return IN if self.listener.accepted else 0
-            return OUT | POLLHUP | (POLLERR if self.error else 0)
+            now = OUT | POLLHUP | (POLLERR if self.error else 0)
+            return now | (IN | POLLRDHUP if self.shut & SHUT_IN else 0)
         state, shut = connection.state, self.shut
         if state in BEGINNING:
             return 0
@@ -184,13 +191,16 @@ class TcpSocket(InetSocket):
             return
         if self.listener is not None:
             raise PosixError(EISCONN)
-        if connection is not None and not self._fresh_again(connection):
+        if connection is not None:
+            self._tell_connected(connection)
             return
         remote = self.remote_name(name)
         address = remote[0]
         stack = self.network.stack
         if names.is_multicast(address) or stack.is_broadcast(address):
-            raise PosixError(EAFNOSUPPORT if len(address) == 4 else ENOTCONN)
+            raise PosixError(ENETUNREACH)
+        if names.is_link_local6(address) and not (self.scope or self.ifindex):
+            raise PosixError(EINVAL)
         bound = self.local[0] if self.local and any(self.local[0]) else None
         path = stack.route(address, bound, self.ifindex)
         local = self._local_for(path.source, remote)
@@ -202,20 +212,22 @@ class TcpSocket(InetSocket):
         self.refresh()
         raise PosixError(EINPROGRESS)
 
-    def _fresh_again(self, connection: Connection) -> bool:
-        """A second connect(2) tells how the first is doing; True: it failed, and was told so."""
+    def _tell_connected(self, connection: Connection) -> None:
+        """A second connect(2) tells how the first is doing: EALREADY, EISCONN, or why it failed.
+
+        After that it may be tried anew. That it is connected is told once.
+        """
         if connection.state in BEGINNING:
             raise PosixError(EALREADY)
         if self._told_connected:
             raise PosixError(EISCONN)
-        if connection.state is State.CLOSE and not connection.rcv_nxt:
+        if connection.state is State.CLOSE:
             error = self.take_error()
             self._forget_connection()
-            if error:
-                raise PosixError(error)
-            return True
+            self.shut = 0
+            self.refresh()
+            raise PosixError(error or ECONNABORTED)
         self._told_connected = True
-        return False
 
     def _local_for(self, source: bytes, remote: tuple[bytes, int]) -> tuple[bytes, int]:
         """The local end of an active open: as bound, or a port that makes the pair unique."""
@@ -272,16 +284,22 @@ class TcpSocket(InetSocket):
         self._apply_kept()
 
     def _disconnect(self) -> None:
-        """connect(2) to AF_UNSPEC: reset the connection, or stop listening; fresh again."""
-        if self.connection is not None:
-            self.connection.abort()
+        """connect(2) to AF_UNSPEC: reset the connection, or stop listening; fresh again.
+
+        A connection that was thereby cut short is told as ECONNRESET (tcp_disconnect).
+        """
+        connection, self.error = self.connection, 0
+        if connection is not None:
+            if connection.state in CUT_SHORT:
+                self.error = ECONNRESET
+            connection.abort()
             self._forget_connection()
         if self.listener is not None:
             self.listener.close()
             self.listener = None
             if self.binding is not None:
                 self.binding.listening = False
-        self.shut = self.error = 0
+        self.shut = 0
         self.refresh()
 
     def _forget_connection(self) -> None:
@@ -429,9 +447,7 @@ class TcpSocket(InetSocket):
         if connection is None:
             raise PosixError(ENOTCONN)
         if connection.state is State.CLOSE:
-            if connection.rcv_nxt:
-                return 0
-            raise PosixError(ENOTCONN)
+            return 0  # its error, if any, has been told
         raise PosixError(EAGAIN)
 
     def receive(self, extents: Extents, flags: int) -> Received:
@@ -458,10 +474,10 @@ class TcpSocket(InetSocket):
     def _receive_urgent(self, extents: Extents, flags: int) -> Received:
         """The urgent byte; EINVAL where there is none."""
         connection = self.connection
-        if connection is None:
+        if self.listener is not None:
             raise PosixError(ENOTCONN)
-        byte = connection.read_urgent(bool(flags & MSG_PEEK))
-        if byte < 0:
+        byte = connection.read_urgent(bool(flags & MSG_PEEK)) if connection is not None else -1
+        if connection is None or byte < 0:
             raise PosixError(EINVAL)
         self.network.board.ready[self.slot] = self.ready()
         if not total(extents):
@@ -505,15 +521,19 @@ class TcpSocket(InetSocket):
             if how & SHUT_IN:
                 self._disconnect()
             return
-        if connection is None or connection.state in (State.CLOSE, State.TIME_WAIT):
-            raise PosixError(ENOTCONN)
-        if connection.state is State.SYN_SENT:
+        if connection is not None and connection.state is State.SYN_SENT:
             self._disconnect()
             return
         self.shut |= how
-        if how & SHUT_OUT:
-            connection.shutdown_write()
+        ended = connection is None or connection.state in (State.CLOSE, State.TIME_WAIT)
+        if connection is not None and not ended:
+            if how & SHUT_IN:
+                connection.shutdown_read()
+            if how & SHUT_OUT:
+                connection.shutdown_write()
         self.tell(self.ready())
+        if ended:
+            raise PosixError(ENOTCONN)  # and yet it is shut, as poll(2) tells
 
     def close(self, wait: bool) -> bool:
         """The last descriptor is gone: FIN, or RST (SO_LINGER of 0 seconds, unread data).

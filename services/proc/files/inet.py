@@ -122,17 +122,15 @@ class NetSocket(Socket):
                 raise
         else:
             return
+        if self.flags & O_NONBLOCK:
+            raise PosixError(EINPROGRESS)  # even if it is done already: poll(2) tells
         if not self._board.ready[self.slot] & CAN_WRITE:
-            if self.flags & O_NONBLOCK:
-                raise PosixError(EINPROGRESS)
             deadline = await self.send_deadline(thread)
             try:
                 if not await self.wait_until(thread, self._writable, deadline):
                     raise PosixError(EINPROGRESS)
             except Interrupted:
                 raise PosixError(EINTR) from None
-        elif self.flags & O_NONBLOCK and not self._board.ready[self.slot] & POLLERR:
-            raise PosixError(EINPROGRESS)
         await self._net.call(api.Connect(self.handle, name))
 
     async def name(self) -> bytes:

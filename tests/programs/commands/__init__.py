@@ -7,6 +7,7 @@ from tests.programs.commands import (
     archives,
     busybox,
     files,
+    network,
     process,
     procfs_access,
     python,
@@ -30,6 +31,7 @@ _MODULES = (
     python_files,
     python_system,
     tools,
+    network,
 )
 COMMANDS = {command.name: command for module in _MODULES for command in module.COMMANDS}
 """Every command by its name, in the order of the files."""
