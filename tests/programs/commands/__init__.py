@@ -14,6 +14,7 @@ from tests.programs.commands import (
     python_files,
     python_system,
     shell,
+    sockets,
     text,
     tools,
 )
@@ -30,6 +31,7 @@ _MODULES = (
     python,
     python_files,
     python_system,
+    sockets,
     tools,
     network,
 )
