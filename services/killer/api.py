@@ -79,6 +79,7 @@ class Killed:
     descriptors: int
     threads: int
     unreaped: int
+    timers: int
     obvious: bool
     runner_up: int
     """The next score."""

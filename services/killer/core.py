@@ -5,11 +5,14 @@ still so: collect; evict every cache that can give; collect; kill the worst citi
 is gone; collect; and again from the killing. Whatever frees enough ends the hunt, and the next
 shortage starts from the first step.
 
-The worst citizen has most memory regions, descriptors, threads and unreaped children together.
+The worst citizen has most memory regions, descriptors, threads and unreaped children together;
+and timers, which Biscuit had none of: with those left out, whoever multiplies them has the score of
+an idle shell, and the next good citizen dies for it.
 init and whoever is protected have none of these for our purposes. One that has less than
-`STANDS_OUT` times as much as the next is no obvious bad citizen: it dies all the same, since
-otherwise all would wait for ever, but that is said. Bytes and age do not count: a database may
-hold much for good reasons, and this can be wrong about it (section 5.1).
+`STANDS_OUT` times as much as the next is no obvious bad citizen: calls first get time to end
+(`hesitate`), and then it dies all the same, since otherwise all would wait for ever; that is said.
+Bytes and age do not count: a database may hold much for good reasons, and this can be wrong about
+it (section 5.1).
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STANDS_OUT = 2
+DOUBTS = 10
+"""How often a hunt rests before it kills one that does not stand out."""
 PROTECTED_ADJ = -1000
 """oom_score_adj that protects (proc(5))."""
 
@@ -48,6 +53,8 @@ class Suspect:
     descriptors: int
     threads: int
     unreaped: int
+    timers: int = 0
+    """Of timer_create(2)."""
     protected: bool = False
     """init, marked in the configuration, or oom_score_adj -1000."""
 
@@ -56,7 +63,7 @@ class Suspect:
         """0: it is not to be killed."""
         if self.protected:
             return 0
-        return self.regions + self.descriptors + self.threads + self.unreaped
+        return self.regions + self.descriptors + self.threads + self.unreaped + self.timers
 
 
 @attrs.frozen
@@ -83,6 +90,7 @@ class Hunt:
     def __init__(self) -> None:
         self._plan = [Step.COLLECT, Step.EVICT, Step.COLLECT]
         self.kills = 0
+        self._doubts = 0
 
     def next(self) -> Step:
         """What to do, as somebody still waits."""
@@ -94,6 +102,14 @@ class Hunt:
         """A process was killed."""
         self.kills += 1
         self._plan = [Step.AWAIT_END, Step.COLLECT]
+
+    def hesitate(self) -> bool:
+        """Nobody stands out: whether to give calls time to end first, rather than kill."""
+        self._doubts += 1
+        if self._doubts > DOUBTS:
+            return False
+        self._plan = [Step.REST, Step.COLLECT]
+        return True
 
     def helpless(self) -> None:
         """There was nobody to kill."""

@@ -146,6 +146,7 @@ class KillerService:
                 p.descriptors,
                 p.threads,
                 p.unreaped,
+                p.timers,
                 p.immortal or p.name in self._protected,
             )
             for p in await self._proc.call(ListSuspects())
@@ -162,6 +163,8 @@ class KillerService:
                 f"{ledger.shortage_bytes:,} bytes are missing, and nobody may be killed"
             )
             hunt.helpless()
+            return None
+        if not verdict.obvious and hunt.hesitate():
             return None
         victim = verdict.victim
         self.kills += 1
@@ -182,6 +185,7 @@ class KillerService:
                 victim.descriptors,
                 victim.threads,
                 victim.unreaped,
+                victim.timers,
                 verdict.obvious,
                 verdict.runner_up,
             )
@@ -194,7 +198,7 @@ class KillerService:
             f"{ledger.current:,} reserved, {ledger.waiting} waiting for {ledger.wanted_bytes:,}: "
             f"killed {victim.pid} ({victim.name.decode(errors='replace')}), score {victim.score} "
             f"({victim.regions} regions, {victim.descriptors} descriptors, {victim.threads} "
-            f"threads, {victim.unreaped} unreaped){doubt}"
+            f"threads, {victim.unreaped} unreaped, {victim.timers} timers){doubt}"
         )
 
     async def _await_end(self, pid: int) -> None:

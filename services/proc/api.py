@@ -46,6 +46,7 @@ class SuspectInfo:
     descriptors: int
     threads: int
     unreaped: int
+    timers: int
     immortal: bool
 
 

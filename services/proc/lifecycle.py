@@ -103,6 +103,10 @@ async def _process_gone(process: Process, last: Thread) -> None:
     process.exiting = True
     for timer in (*process.itimers.values(), *process.timers.values()):
         timer.cancel()
+    process.itimers.clear()
+    if process.timers:
+        process.timers.clear()
+        process.kernel.timers.prune()
     descriptors, process.descriptors = process.descriptors, None
     if descriptors is not None:
         descriptors.users -= 1

@@ -176,10 +176,11 @@ class Timers:
             if self._scope is not None:
                 self._scope.cancel()
         if self._sequence % 1024 == 0:
-            self._prune()
+            self.prune()
         return timer
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Let cancelled timers go where they are most; a process that had many has ended, say."""
         live = [item for item in self._heap if item[2].live]
         if 2 * len(live) < len(self._heap):
             heapq.heapify(live)

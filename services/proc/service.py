@@ -11,13 +11,14 @@ import sys
 from errno import EACCES
 from typing import TYPE_CHECKING, Any, TextIO
 
+import attrs
 import trio
 
 from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
 from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
 from services.net.api import Board
-from services.proc import costs, lifecycle, table
+from services.proc import audit, costs, lifecycle, table
 from services.proc.abi import S_IFDIR, S_IFMT, S_IFREG, SIGKILL
 from services.proc.api import ListProcesses, ListSuspects, ProcessInfo, Signal, SuspectInfo
 from services.proc.descriptors import DescriptorTable, OpenFile
@@ -69,7 +70,12 @@ class ProcService:
         self.kernel.hostname = getattr(config, "hostname", "hardtack").encode()
         self.tracer: Tracer | None = None
         self._nodes_at_start = 0
-        self.gate = Gate(self.kernel, table.build())
+        self._audit, self._audit_file = audit.Audit(), audit.wanted()
+        rows = table.build()
+        if self._audit_file is not None:
+            rows = [None if row is None else attrs.evolve(row) for row in rows]
+            self._audit.attach(rows)
+        self.gate = Gate(self.kernel, rows)
         self.kernel.extra["gate"] = self.gate
         self.kernel.extra["procfs"] = ProcFs(self.kernel)
         self.kernel.extra["shutdown"] = self._shutdown
@@ -107,6 +113,7 @@ class ProcService:
                     len(p.descriptors.slots) if p.descriptors else 0,
                     len(p.threads),
                     sum(child.zombie for child in p.children.values()),
+                    len(p.timers),
                     p is kernel.init or p.oom_score_adj <= UNKILLABLE,
                 )
                 for p in list(kernel.processes.values())
@@ -365,6 +372,8 @@ class ProcService:
 
     def close(self) -> None:
         """Nothing outlives `run_init`."""
+        if self._audit_file is not None:
+            self._audit.append(self._audit_file, self.gate.table)
 
 
 __all__ = ["AddressSpace", "ProcService"]

@@ -12,8 +12,8 @@ the result (negative errnos are raised as `PosixError`), or None where it set th
 itself, which only a `deferred` call may do: it runs after the core has stopped, with RIP behind
 the SYSCALL.
 
-`bound` is what the broker reserves, in bytes of kernel heap. `support` says how much of the call
-is there; `note` where it differs from Linux.
+`bound` is what the broker reserves, in bytes of kernel heap, where `bounds.py` does not say.
+`support` says how much of the call is there; `note` where it differs from Linux.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Call:
 CALLS: dict[int, Call] = {}
 
 
-def _invoker(handler: Handler, arity: int) -> Callable[[Thread, memoryview], Any]:
+def invoker(handler: Handler, arity: int) -> Callable[[Thread, memoryview], Any]:
     """RDI RSI RDX R10 R8 R9, as many as the handler takes; no loop on the fast path."""
     return (
         lambda t, r: handler(t),
@@ -95,7 +95,7 @@ def syscall(
             restart,
             support,
             note,
-            _invoker(handler, arity),
+            invoker(handler, arity),
         )
         return handler
 
@@ -104,10 +104,11 @@ def syscall(
 
 def build() -> list[Call | None]:
     """The table as a list indexed by number, after all rooms of `calls/` were imported."""
-    from services.proc import calls
+    from services.proc import bounds, calls
 
     calls.load()
     table: list[Call | None] = [None] * TABLE_SIZE
     for number, call in CALLS.items():
         table[number] = call
+    bounds.apply(table)
     return table

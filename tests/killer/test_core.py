@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.killer.core import STANDS_OUT, Hunt, Step, Suspect, judge
+from services.killer.core import DOUBTS, STANDS_OUT, Hunt, Step, Suspect, judge
 
 suspects = st.lists(
     st.builds(
@@ -22,6 +22,7 @@ suspects = st.lists(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(suspects)
 def test_the_worst_citizen_dies_and_no_protected_one(everybody: list[Suspect]) -> None:
     verdict = judge(everybody)
@@ -38,8 +39,8 @@ def test_the_worst_citizen_dies_and_no_protected_one(everybody: list[Suspect]) -
     assert verdict.obvious == (victim.score >= STANDS_OUT * verdict.runner_up)
 
 
-def test_all_four_kinds_count() -> None:
-    assert Suspect(2, b"x", 1, 10, 100, 1000).score == 1111
+def test_all_five_kinds_count() -> None:
+    assert Suspect(2, b"x", 1, 10, 100, 1000, 10000).score == 11111
     assert Suspect(2, b"x", 1, 10, 100, 1000, protected=True).score == 0
 
 
@@ -64,3 +65,13 @@ def test_where_nobody_may_die_everything_is_tried_again() -> None:
     hunt.helpless()
     steps = [hunt.next() for _ in range(5)]
     assert steps == [Step.REST, Step.COLLECT, Step.EVICT, Step.COLLECT, Step.KILL]
+
+
+def test_where_nobody_stands_out_it_rests_before_it_kills() -> None:
+    hunt, rests = Hunt(), 0
+    while True:
+        step = hunt.next()
+        rests += step is Step.REST
+        if step is Step.KILL and not hunt.hesitate():
+            break
+    assert rests == DOUBTS

@@ -54,7 +54,7 @@ def hardtack(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("kind", ["mmap", "pipe", "unix", "epoll"])
+@pytest.mark.parametrize("kind", ["mmap", "pipe", "unix", "epoll", "timer"])
 def test_a_good_citizen_never_sees_an_error(user_programs: Path, kind: str) -> None:
     script = COLONY.format(user=user_programs, kind=kind, seconds=SECONDS)
     ended = hardtack("--heap", str(HEAP_BYTES), "--", "/bin/sh", "-c", script)
@@ -65,7 +65,7 @@ def test_a_good_citizen_never_sees_an_error(user_programs: Path, kind: str) -> N
     for kill in kills:
         assert kill is not None, ended.stderr
         assert kill[2] == "abuser"
-        assert int(kill[1].replace(",", "")) > 0.85 * HEAP_BYTES  # fork's bound is 8 % of it
+        assert int(kill[1].replace(",", "")) > 0.9 * HEAP_BYTES  # fork waits 3 % earlier
 
 
 @pytest.mark.parametrize("faults", ["once", "0.3"])
