@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import attrs
 import typer
 from rich.console import Console
 
@@ -59,6 +61,29 @@ def net(
 ) -> int:
     """Redis, NGINX, memcached, client and server inside: natively, on Hardtack, on gVisor."""
     return _run(NET, only, platforms, repeats, target, output)
+
+
+@app.command()
+def heap(
+    only: Only = "",
+    heap_mib: Annotated[int, typer.Option(min=4, help="the kernel's heap, MiB")] = 16,
+    seconds: Annotated[float, typer.Option(min=1, help="of each kind; 1500 in full")] = 10,
+    output: Output = None,
+) -> int:
+    """A bad citizen fills the kernel's heap while a good one works (section 7.2.7)."""
+    from bench import heap as experiment
+
+    kinds = _comma_separated(only, experiment.KINDS, "kind of abuse") or experiment.KINDS
+    console = Console()
+    outcomes = experiment.run_all(
+        kinds, heap_mib << 20, seconds, lambda line: console.print(line, markup=False)
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    path = output or RESULTS / f"heap-{now:%Y%m%dT%H%M%SZ}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([attrs.asdict(outcome) for outcome in outcomes], indent=1))
+    console.print(f"all samples: {path}", markup=False, soft_wrap=True)
+    return int(any(outcome.delivered is None for outcome in outcomes))
 
 
 def _comma_separated(text: str, legal: tuple[str, ...], what: str) -> tuple[str, ...]:
