@@ -44,6 +44,8 @@ class Kernel:
         self.net = bus.port("proc", "net")
         self.board = board
         """Readiness of net's sockets."""
+        self.spare_bounces: list[tuple[int, ...]] = []
+        """Frames between two files (`files/bounce.py`), kept for the next call."""
         self.net_queues: dict[int, WaitQueue] = {}
         """Who waits for them, by slot on the board."""
         self.clock = bus.port("proc", "clock")

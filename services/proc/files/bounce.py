@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BOUNCE_FRAMES = 16
 BOUNCE_BYTES = BOUNCE_FRAMES * PAGE_BYTES
+MAX_SPARE = 2
+"""Sets of frames that are kept for the next call: servers send files one after the other."""
 
 
 class Bounce:
@@ -39,8 +41,12 @@ class Bounce:
         self._extents: list[Extent] = []
 
     async def __aenter__(self) -> Self:
-        kernel, request = self._kernel, AllocFrames(BOUNCE_FRAMES, zero=False)
-        self._pfns = await with_room(kernel.vm, kernel.fs, request)
+        kernel = self._kernel
+        if kernel.spare_bounces:
+            self._pfns = kernel.spare_bounces.pop()
+        else:
+            request = AllocFrames(BOUNCE_FRAMES, zero=False)
+            self._pfns = await with_room(kernel.vm, kernel.fs, request)
         self._extents = [(pfn * PAGE_BYTES, PAGE_BYTES) for pfn in self._pfns]
         return self
 
@@ -50,7 +56,11 @@ class Bounce:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._kernel.vm.call(FreeFrames(self._pfns))
+        spare = self._kernel.spare_bounces
+        if len(spare) < MAX_SPARE:
+            spare.append(self._pfns)
+        else:
+            await self._kernel.vm.call(FreeFrames(self._pfns))
 
     def runs(self, length_bytes: int) -> list[Extent]:
         """Runs of the first `length_bytes`, at most all of it."""
