@@ -39,6 +39,8 @@ DIRENT_BYTES = 20
 
 
 DENTRY = kind("fs", "dentry")
+CACHED = kind("fs", "cached path")
+"""An entry of `known_as`, which has the key, also when the caches have been cleared meanwhile."""
 NUMBER_BYTES = 32
 """What an integer above 256 takes."""
 LISTED_BYTES = 208
@@ -73,6 +75,8 @@ class Dentry:
 
     def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
         DENTRY.made()
+        self.known_as: list[tuple[dict[PathKey, Dentry], PathKey]] = []
+        """Where the path caches have it."""
         self.name = name
         self.parent = parent
         self.inode = inode
@@ -88,14 +92,14 @@ class Dentry:
         """The store has this name too."""
         self.secret = False
         """Absent although the store has it: a whiteout, which must not be evicted."""
-        self.known_as: list[tuple[dict[PathKey, Dentry], PathKey]] = []
-        """Where the path caches have it."""
         self.turn = 0
         """`Tree.turn` when a volatile store last confirmed it."""
         self.seen_ns = FOREVER
         """`Tree.ticks` when any other store last did."""
 
     def __del__(self) -> None:
+        for _ in self.known_as:
+            CACHED.freed()
         DENTRY.freed()
 
     def __repr__(self) -> str:

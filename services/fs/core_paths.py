@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bus.census import kind
+from services.fs.core_inode import CACHED
 
 if TYPE_CHECKING:
     from services.fs.api import Cred
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PATHS_LIMIT = 16384
 CREDS_LIMIT = 64
 ALIASES_LIMIT = 64
-CACHED = kind("fs", "cached path")
 
 
 class PathCache:
@@ -36,9 +35,6 @@ class PathCache:
         self._of: dict[Cred, dict[PathKey, Dentry]] = {}
         self.until_ns = 0
         """No entry is good after this (`Tree.ticks`): stores may have changed meanwhile."""
-
-    def __del__(self) -> None:
-        self.clear()
 
     def of(self, cred: Cred) -> dict[PathKey, Dentry]:
         """The cache of whoever walks."""
@@ -55,9 +51,8 @@ class PathCache:
         """A walk has led to a dentry."""
         if len(paths) >= PATHS_LIMIT or len(dentry.known_as) >= ALIASES_LIMIT:
             self.clear()
-            dentry.known_as.clear()
-        if key not in paths:
-            CACHED.made()
+            self.forget(dentry)
+        CACHED.made()
         paths[key] = dentry
         dentry.known_as.append((paths, key))
 
@@ -65,18 +60,14 @@ class PathCache:
         """Paths that led to a dentry lead there no more."""
         if dentry.known_as:
             for paths, key in dentry.known_as:
-                if paths.pop(key, None) is not None:
-                    CACHED.freed()
+                paths.pop(key, None)
+                CACHED.freed()
             dentry.known_as.clear()
 
     def clear(self) -> None:
         """No whole path that was walked before can be trusted."""
-        for _ in self.root:
-            CACHED.freed()
         self.root.clear()
         if self._of:
             for paths in self._of.values():
-                for _ in paths:
-                    CACHED.freed()
                 paths.clear()
             self._of.clear()

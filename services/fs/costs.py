@@ -6,8 +6,7 @@ import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from services.fs.core_inode import DENTRY, Dentry, Directory, File, Inode, Link
-from services.fs.core_paths import CACHED
+from services.fs.core_inode import CACHED, DENTRY, Dentry, Directory, File, Inode, Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
