@@ -202,7 +202,9 @@ class Gate:
         """A call that must wait for admission, is traced, or changes the registers itself.
 
         `beyond`: it was unwound because there was no room for so many bytes beyond its bound. It
-        is run again from its saved arguments when there is, and asks for twice as much each time.
+        is run again from its saved arguments when there is. That is enough, since a call makes its
+        deep reservation once, before it allocates; asking for more each time would end in a wish
+        that nothing but an empty heap can grant, and bring the killer on.
         """
         bound = call.bound
         while True:
@@ -215,7 +217,7 @@ class Gate:
                     return outcome
                 return await self.perform(thread, call, arguments)
             except OutOfHeap as short:
-                beyond = max(short.wanted_bytes, 2 * beyond)
+                beyond = short.wanted_bytes
             finally:
                 if bound:
                     self.kernel.admission.release(bound)
@@ -226,7 +228,7 @@ class Gate:
         What is `beyond` the bound is only waited for: nobody runs between here and the call, so
         the room is there until the call first waits, and its deep reservations see it. More than
         there is of everything comes when all others have ended: the killer sees to that, or ends
-        the caller.
+        the caller. Whoever makes deep reservations keeps them far below that.
         """
         admission = self.kernel.admission
         if not beyond and admission.try_admit(bound):

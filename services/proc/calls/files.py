@@ -198,12 +198,15 @@ COVERED_BYTES = 64 << 10
 def _reserve(t: Thread, file: OpenFile, length_bytes: int) -> None:
     """The deep reservation of a long write, all at once and first: so no byte is written twice.
 
-    A file keeps 128 bytes for each page; a pipe or a socket takes no more than its buffer before
-    it makes its writer wait.
+    A file keeps 128 bytes for each page, and cannot have more pages than there are frames; a pipe
+    or a socket takes no more than its buffer before it makes its writer wait. No call asks for
+    more than a quarter of the heap: a wish must be one that can be granted.
     """
     if length_bytes > COVERED_BYTES:
+        admission = t.kernel.admission
+        length_bytes = min(length_bytes, t.kernel.ram.size_bytes)
         most = length_bytes >> 5 if file.seekable else min(length_bytes, CHUNK_BYTES)
-        t.kernel.admission.more(most)
+        admission.more(min(most, admission.limit_bytes >> 2))
 
 
 async def transfer(

@@ -99,8 +99,14 @@ async def open_program(
 ) -> Program:
     """Resolve `path` and follow `#!` (execve(2), Interpreter scripts)."""
     name = path
-    for _ in range(SHEBANG_DEPTH):
-        opened = await kernel.fs.call(Resolve(at, path, process.credentials.cred, execute=True))
+    for depth in range(SHEBANG_DEPTH):
+        try:
+            opened = await kernel.fs.call(Resolve(at, path, process.credentials.cred, execute=True))
+        except PosixError as error:
+            if not depth or error.errno != ENOENT:
+                raise
+            reason = f"the interpreter that its #! line names, {path.decode(errors='replace')}"
+            raise Unloadable(ENOENT, f"{reason}, is not in the root") from None
         if type(opened) is Foreign:
             opened = await kernel.extra["procfs"].resolve(process, opened, execute=True)
         assert type(opened) is Opened
@@ -320,7 +326,11 @@ async def map_image(
         end = start + segment.memory_bytes
         if segment.memory_bytes > segment.file_bytes > 0 and segment.flags & elf.PF_W:
             # To the end of the page, not only of .bss: ld.so allocates from what is left of it.
-            await space.write(file_end, bytes(mapped_end - file_end))
+            try:
+                await space.write(file_end, bytes(mapped_end - file_end))
+            except PosixError as error:
+                reason = "it is cut short: a segment lies past the end of the file"
+                raise Unloadable(error.errno, reason) from None
         top = (end + PAGE - 1) & ~(PAGE - 1)
         if top > mapped_end:
             flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
