@@ -34,8 +34,12 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 4096
 PERIOD_S, PERIOD_NS = 0.25, 250_000_000
-TRIES, GOOD_NS = 4, 20_000
-"""A sample counts if the clock was read before and after the counter within this time."""
+TRIES, GOOD_NS, MAX_SKIPPED = 8, 20_000, 40
+"""A sample is good if the clock was read before and after the counter within this time; without
+a good one the page is left as it is, but not for ever."""
+LAG_NS = 30_000
+"""How far the page is to be behind the kernel's own clock, which stamps packets and files: more
+than samples are wrong by, so that no stamp is older than what a program has read before."""
 
 
 class TimePage:
@@ -47,6 +51,7 @@ class TimePage:
         self._paddr = 0
         self._clock: vdso.TickClock | None = None
         self._version = 0
+        self._skipped = 0
 
     async def start(self) -> None:
         """Make the file; the first sample."""
@@ -56,8 +61,8 @@ class TimePage:
         await fs.call(WriteBytes(self._node, 0, bytes(PAGE_BYTES) + vdso.image()))
         (pfn,) = await fs.call(Pages(self._node, 0, 1, True))
         self._paddr = pfn * PAGE_BYTES
-        ticks, now_ns = await self._sample()
-        self._clock = vdso.TickClock(ticks, now_ns)
+        _, ticks, now_ns = await self._sample()
+        self._clock = vdso.TickClock(ticks, now_ns - LAG_NS)
 
     async def stop(self) -> None:
         """Give the file back."""
@@ -69,8 +74,8 @@ class TimePage:
             await self.update()
             await trio.sleep(PERIOD_S)
 
-    async def _sample(self) -> tuple[int, int]:
-        """The counter and MONOTONIC at one moment, as closely as can be."""
+    async def _sample(self) -> tuple[int, int, int]:
+        """(how closely, ns; the counter; MONOTONIC at that moment)."""
         kernel, best = self._kernel, (1 << 62, 0, 0)
         for _ in range(TRIES):
             before = await kernel.clock.call(Now(MONOTONIC))
@@ -79,22 +84,36 @@ class TimePage:
             best = min(best, (after - before, ticks, (before + after) // 2))
             if best[0] <= GOOD_NS:
                 break
-        return best[1], best[2]
+        return best
 
-    async def update(self) -> None:
-        """Write the page anew: also to be called when REALTIME was set."""
+    async def _ahead(self, clock: int) -> int:
+        """How far a clock is ahead of MONOTONIC, ns: rather too little than too much."""
+        kernel, best = self._kernel, (1 << 62, 0)
+        for _ in range(TRIES):
+            before = await kernel.clock.call(Now(MONOTONIC))
+            shown = await kernel.clock.call(Now(clock))
+            after = await kernel.clock.call(Now(MONOTONIC))
+            best = min(best, (after - before, shown - after))
+            if best[0] <= GOOD_NS:
+                break
+        return best[1]
+
+    async def update(self, *, now: bool = False) -> None:
+        """Write the page anew; `now`: however poor the sample, as REALTIME was set."""
         clock, kernel = self._clock, self._kernel
         if clock is None:
             return
-        now_ns = await kernel.clock.call(Now(MONOTONIC))
-        realtime = await kernel.clock.call(Now(REALTIME)) - now_ns
-        boottime = await kernel.clock.call(Now(BOOTTIME)) - now_ns
-        told = clock.follow(*await self._sample(), PERIOD_NS)
+        width_ns, ticks, at_ns = await self._sample()
+        if width_ns > GOOD_NS and clock.rate and not now and self._skipped < MAX_SKIPPED:
+            self._skipped += 1
+            return
+        self._skipped = 0
+        told = clock.follow(ticks, at_ns - LAG_NS, PERIOD_NS)
         if told is None:
             return
         ticks, rate, shown = told
         self._version += 1
-        real, boot = shown + realtime, shown + boottime
+        real, boot = shown + await self._ahead(REALTIME), shown + await self._ahead(BOOTTIME)
         clocks = (real, shown, 0, 0, shown, real, shown, boot)
         page = vdso.TIME_PAGE.pack(self._version, ticks, rate, *clocks)
         memory = kernel.ram.bytes

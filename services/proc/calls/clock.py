@@ -99,7 +99,7 @@ async def sys_clock_settime(t: Thread, clock: int, where: int) -> int:
 async def _set_realtime(t: Thread, ns: int) -> None:
     await t.kernel.clock.call(SetRealtime(ns))
     if t.kernel.time_page is not None:
-        await t.kernel.time_page.update()
+        await t.kernel.time_page.update(now=True)
 
 
 @syscall(164, "settimeofday", support=PARTIAL, note="a time zone is checked and not kept")
