@@ -36,6 +36,7 @@ from errno import (
     ENFILE,
     ENOBUFS,
     ENODEV,
+    ENOENT,
     ENOMEM,
     ENOPROTOOPT,
     ENOTCONN,
@@ -312,10 +313,51 @@ class Report(Request[bytes]):
 
 
 REPORTS = (
-    "arp", "dev", "if_inet6", "ipv6_route", "raw", "raw6", "route", "snmp", "sockstat", "tcp",
-    "tcp6", "udp", "udp6",
+    "arp", "dev", "dev_mcast", "icmp", "icmp6", "if_inet6", "igmp", "igmp6", "ipv6_route",
+    "netlink", "netstat", "packet", "raw", "raw6", "route", "snmp", "snmp6", "sockstat",
+    "sockstat6", "tcp", "tcp6", "udp", "udp6",
 )  # fmt: skip
 """What `Report` knows."""
+
+
+@request("net", errors=(ENOENT,), idempotent=True)
+class Setting(Request[bytes]):
+    """The text of /proc/sys/net/`name`."""
+
+    name: str
+
+
+@request("net", errors=(ENOENT, EINVAL), idempotent=True)
+class ChangeSetting(Request[None]):
+    """Write /proc/sys/net/`name`; who may is for the caller to know."""
+
+    name: str
+    value: bytes
+
+
+_FOR_ALL = ("all", "default", "lo")
+READ_ONLY_SETTINGS = (
+    "core/netdev_max_backlog", "core/rmem_default", "core/rmem_max", "core/wmem_default",
+    "core/wmem_max", "ipv4/icmp_echo_ignore_all", "ipv4/icmp_echo_ignore_broadcasts",
+    "ipv4/ip_default_ttl", "ipv4/ip_forward", "ipv4/ip_nonlocal_bind", "ipv4/ipfrag_high_thresh",
+    "ipv4/ipfrag_time", "ipv4/ping_group_range", "ipv4/tcp_allowed_congestion_control",
+    "ipv4/tcp_available_congestion_control", "ipv4/tcp_ecn", "ipv4/tcp_fastopen",
+    "ipv4/tcp_moderate_rcvbuf", "ipv4/tcp_mtu_probing", "ipv4/tcp_retries2", "ipv4/tcp_rmem",
+    "ipv4/tcp_wmem", "ipv6/ip6frag_high_thresh", "ipv6/ip6frag_time", "ipv6/ip_nonlocal_bind",
+    *(f"ipv4/conf/{name}/{of}" for name in _FOR_ALL for of in ("forwarding", "rp_filter")),
+    *(f"ipv6/conf/{name}/{of}" for name in _FOR_ALL for of in ("disable_ipv6", "forwarding")),
+)  # fmt: skip
+"""What `Setting` knows and `ChangeSetting` does not."""
+SETTINGS = (
+    "core/somaxconn", "ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start",
+    "ipv4/tcp_challenge_ack_limit", "ipv4/tcp_congestion_control", "ipv4/tcp_fin_timeout",
+    "ipv4/tcp_invalid_ratelimit", "ipv4/tcp_keepalive_intvl", "ipv4/tcp_keepalive_probes",
+    "ipv4/tcp_keepalive_time", "ipv4/tcp_max_orphans", "ipv4/tcp_max_syn_backlog",
+    "ipv4/tcp_max_tw_buckets", "ipv4/tcp_notsent_lowat", "ipv4/tcp_sack", "ipv4/tcp_syn_retries",
+    "ipv4/tcp_synack_retries", "ipv4/tcp_syncookies", "ipv4/tcp_timestamps", "ipv4/tcp_tw_reuse",
+    "ipv4/tcp_window_scaling", "ipv6/bindv6only",
+)  # fmt: skip
+"""What both know; and `ChangeSetting` alone, ipv4/route/flush."""
 
 
 @attrs.frozen

@@ -29,7 +29,9 @@ def measure() -> None:
     if CONNECTION.cost_bytes:
         return
     numbers = itertools.count(FAR)
-    network: Any = SimpleNamespace(raws={}, stack=SimpleNamespace(raw_listeners=[]))
+    network: Any = SimpleNamespace(
+        raws={}, stack=SimpleNamespace(raw_listeners=[]), v6_only=False, tcp_defaults=Settings()
+    )
     interface: Any = SimpleNamespace(offload=False, gso=False)
     tcp: Any = SimpleNamespace(limits=Limits(), now_ns=next(numbers))
 

@@ -14,7 +14,7 @@ from bus.errors import MalformedRequest
 from services.drivers.clock.api import MONOTONIC, REALTIME, Now, Sleep
 from services.drivers.entropy.api import Draw
 from services.drivers.nic.api import Describe
-from services.net import api, configure, costs, report
+from services.net import api, configure, costs, report, settings
 from services.net.card import CardEnd, runs_of
 from services.net.randomness import RandomStream
 from services.net.socket.network import Network
@@ -76,6 +76,8 @@ class NetService:
             api.Queued: self.queued,
             api.Configure: self.configure,
             api.Report: self.report,
+            api.Setting: self.setting,
+            api.ChangeSetting: self.change_setting,
             api.Count: self.count,
             api.Evict: self.evict,
         }
@@ -290,6 +292,14 @@ class NetService:
         """Report."""
         self.network.now_ns = await self._clock.call(NOW)
         return report.text(self.network, call.name)
+
+    async def setting(self, call: api.Setting) -> bytes:
+        """Setting."""
+        return settings.read(self.network, call.name)
+
+    async def change_setting(self, call: api.ChangeSetting) -> None:
+        """ChangeSetting."""
+        settings.write(self.network, call.name, call.value)
 
     async def count(self, call: api.Count) -> api.Totals:
         """Count."""

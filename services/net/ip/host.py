@@ -184,11 +184,11 @@ class Host:
         interface.addresses.remove(one)
         if one.timer is not None:
             self.timers.clear(one.timer)
-        if len(one.address) == 16:
+        if len(one.address) == 16 and not interface.is_loopback:
             self.leave(interface.index, kinds.solicited_node(one.address))
 
     def _join_solicited(self, interface: Interface, address: bytes) -> None:
-        if len(address) == 16:
+        if len(address) == 16 and not interface.is_loopback:
             group = kinds.solicited_node(address)
             interface.groups[group] = interface.groups.get(group, 0) + 1
 

@@ -37,8 +37,11 @@ class Loopback:
             return
         packet.ifindex = ifindex
         if ifindex == interface.index:
+            size = packet.payload.size_bytes + (20 if len(packet.dst) == 4 else 40)
             interface.tx_packets += 1
             interface.rx_packets += 1
+            interface.tx_bytes += size  # of IP: as on Linux, lo's frames have no header here
+            interface.rx_bytes += size
         self._queue.append(packet)
 
     def pump(self) -> bool:

@@ -71,6 +71,11 @@ class Reassembly:
         """What the fragments held cost, at most `MAX_BYTES` but for the newest."""
         return self._bytes
 
+    def held(self, width: int) -> tuple[int, int]:
+        """Datagrams of a family (addresses of `width` bytes), and what their fragments cost."""
+        costs = [one.cost_bytes for key, one in self._partials.items() if len(key[0]) == width]
+        return len(costs), sum(costs)
+
     def add(
         self, head: IpHeader, datagram: memoryview, now_ns: int
     ) -> tuple[IpHeader, memoryview, bytes] | None:

@@ -120,6 +120,11 @@ class Router:
         self._paths.clear()
         return gone
 
+    def flush(self) -> None:
+        """Find all paths anew, and forget what was learnt of their MTUs."""
+        self._exceptions.clear()
+        self._host.generation += 1
+
     def update_mtu(self, dst: bytes, mtu: int) -> None:
         """Someone on the way takes no more than `mtu` bytes (RFC 1191, RFC 8201).
 

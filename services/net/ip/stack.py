@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.net.ip.interface import Interface, InterfaceAddress
+    from services.net.ip.reassembly import Reassembly
     from services.net.proto.packet import Frame, Packet
 
 
@@ -151,6 +152,11 @@ class Stack(Host):
     def has_loopback(self) -> bool:
         """Whether `pump` has something to do."""
         return len(self._loopback) > 0
+
+    @property
+    def fragments(self) -> Reassembly:
+        """Datagrams of which fragments are missing."""
+        return self._input.fragments
 
     @property
     def on_malformed(self) -> Callable[[int, bool], None] | None:

@@ -79,6 +79,11 @@ class Message:
         self.rest = rest  # bytes 4 to 8 as a number: id and sequence of an echo, an MTU, a pointer
         self.body = body
 
+    @property
+    def size_bytes(self) -> int:
+        """Header and body."""
+        return 8 + len(self.body)
+
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[Part]:
         """Header and body, the checksum complete in any case."""
         body = self.body

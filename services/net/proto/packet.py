@@ -30,6 +30,10 @@ class Payload(Protocol):
     def gso_bytes(self) -> int:
         """0: one datagram. Else the payload is cut into pieces of so many bytes (TCP's MSS)."""
 
+    @property
+    def size_bytes(self) -> int:
+        """How long `encode` would make it, transport header and all."""
+
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[Part]:
         """The bytes, transport header first.
 
@@ -47,6 +51,11 @@ class Raw:
         self.data = data
         self.checksum_at = -1
         self.gso_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """There is no header."""
+        return len(self.data)
 
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[Part]:
         """The bytes as they are."""

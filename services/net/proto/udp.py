@@ -36,6 +36,11 @@ class Datagram:
         self.data = data
         self.unchecked = unchecked  # SO_NO_CHECK: no checksum; IPv4 only
 
+    @property
+    def size_bytes(self) -> int:
+        """Header and data."""
+        return HEADER_BYTES + len(self.data)
+
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[Part]:
         """Header and data. ValueError: more than `MAX_DATA_BYTES`."""
         data = self.data

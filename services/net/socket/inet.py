@@ -19,7 +19,7 @@ from bus.errors import PosixError
 from services.net.socket import abi, names, options, options_ip
 from services.net.socket.abi import AF_INET, AF_INET6, AF_UNSPEC, RAW, SOL_SOCKET, STREAM
 from services.net.socket.base import NetSocket
-from services.net.socket.ports import FIRST_UNPRIVILEGED, Binding
+from services.net.socket.ports import Binding
 
 if TYPE_CHECKING:
     from services.net.socket.network import Network
@@ -45,6 +45,8 @@ class InetSocket(NetSocket):
         self.scope = 0
         self.groups: set[tuple[bytes, int]] = set()
         """Multicast groups joined, with the interface's index."""
+        if network.v6_only and family == AF_INET6:
+            self.kept[abi.IPPROTO_IPV6, abi.IPV6_V6ONLY] = 1
 
     # Names ----------------------------------------------------------------------------------
 
@@ -90,8 +92,8 @@ class InetSocket(NetSocket):
         """The table of this protocol's ports."""
         raise NotImplementedError
 
-    def busy_ports(self, port: int) -> frozenset[int]:
-        """Ports that may not be bound although no socket is (of TCP: those of connections)."""
+    def busy_ports(self, binding: Binding) -> frozenset[int]:
+        """Ports that it may not have although none is bound to them (of TCP: connections')."""
         return frozenset()
 
     def local_name(self, name: bytes) -> tuple[bytes, int]:
@@ -132,7 +134,7 @@ class InetSocket(NetSocket):
         address, port = self.local_name(name)
         if self.binding is not None or self.closed:
             raise PosixError(EINVAL)
-        if 0 < port < FIRST_UNPRIVILEGED and not privileged:
+        if 0 < port < self.network.port_policy.unprivileged and not privileged:
             raise PosixError(EACCES)
         self.take_port(address, port)
         self.refresh()
@@ -140,17 +142,16 @@ class InetSocket(NetSocket):
     def take_port(self, address: bytes, port: int) -> None:
         """Enter a binding in the table and remember it; EADDRINUSE."""
         where = None if names.is_any(address) else address
-        reuse = bool(self.kept.get((SOL_SOCKET, abi.SO_REUSEADDR)))
         binding = Binding(
             where,
             port,
             self.versions_of(where),
-            reuse=reuse,
+            reuse=bool(self.kept.get((SOL_SOCKET, abi.SO_REUSEADDR))),
             reuse_port=bool(self.kept.get((SOL_SOCKET, abi.SO_REUSEPORT))),
             uid=self.uid,
             ifindex=self.ifindex,
         )
-        self.ports().bind(binding, frozenset() if reuse else self.busy_ports(port))
+        self.ports().bind(binding, self.busy_ports(binding))
         self.binding = binding
         self.local = address, binding.port
 

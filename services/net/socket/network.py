@@ -40,12 +40,12 @@ from services.net.socket.abi import (
     STREAM,
 )
 from services.net.socket.datagram import UdpSocket
-from services.net.socket.ports import Ports
+from services.net.socket.ports import Policy, Ports
 from services.net.socket.raw import PingSocket, RawSocket
 from services.net.socket.stream import TcpSocket
 from services.net.socket.udp_table import UdpTable
 from services.net.tcp import segment
-from services.net.tcp.limits import PathInfo
+from services.net.tcp.limits import PathInfo, Settings
 from services.net.tcp.table import Tcp
 
 if TYPE_CHECKING:
@@ -70,7 +70,12 @@ class Network:
         self.memory = memory
         self.stack = stack = Stack(random=random)
         self.tcp = Tcp(output=self._send_segment, path=self._path_for, random=random)
-        self.tcp_ports, self.udp_ports, self.ping_ports = (Ports(random) for _ in range(3))
+        self.port_policy = policy = Policy()
+        self.tcp_ports, self.udp_ports, self.ping_ports = (Ports(random, policy) for _ in range(3))
+        self.tcp_defaults = Settings()
+        """What a TCP socket starts with."""
+        self.v6_only = False
+        """net.ipv6.bindv6only."""
         self.udp = UdpTable(self)
         self.raws: dict[RawSocket, Callable[[Packet, bytes], bool]] = {}
         """Raw sockets, and how each hears of packets."""

@@ -10,15 +10,22 @@ from __future__ import annotations
 from errno import EADDRINUSE
 from typing import TYPE_CHECKING
 
+import attrs
+
 from bus.errors import PosixError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-FIRST_EPHEMERAL, LAST_EPHEMERAL = 32768, 60999
-"""net.ipv4.ip_local_port_range."""
-FIRST_UNPRIVILEGED = 1024
-_RANGE = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1
+
+@attrs.define
+class Policy:
+    """Which ports are given out (net.ipv4.ip_local_port_range), and which are for all to bind."""
+
+    first: int = 32768
+    last: int = 60999
+    unprivileged: int = 1024
+    """net.ipv4.ip_unprivileged_port_start."""
 
 
 class Binding:
@@ -74,8 +81,9 @@ class Binding:
 class Ports:
     """All bindings of TCP, or of UDP."""
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
+    def __init__(self, random: Callable[[int], bytes], policy: Policy | None = None) -> None:
         self._random = random
+        self._policy = policy or Policy()
         self._bound: dict[int, list[Binding]] = {}
 
     def conflict(self, wanted: Binding) -> bool:
@@ -99,9 +107,11 @@ class Ports:
 
     def ephemeral(self) -> Iterator[int]:
         """All ephemeral ports, from a random one on."""
-        start = int.from_bytes(self._random(4), "little") % _RANGE
-        for step in range(_RANGE):
-            yield FIRST_EPHEMERAL + (start + step) % _RANGE
+        first, last = self._policy.first, self._policy.last
+        count = last - first + 1
+        start = int.from_bytes(self._random(4), "little") % count
+        for step in range(count):
+            yield first + (start + step) % count
 
     def _free(self, wanted: Binding, busy: Container[int]) -> int:
         for port in self.ephemeral():

@@ -7,6 +7,7 @@ become of that is worked out here, once.
 
 from __future__ import annotations
 
+from copy import copy
 from errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
@@ -47,8 +48,7 @@ from services.net.socket.abi import (
     SOL_SOCKET,
 )
 from services.net.socket.base import gather, scatter, total
-from services.net.socket.inet import InetSocket
-from services.net.tcp.limits import Settings
+from services.net.socket.inet import V4, V6, InetSocket
 from services.net.tcp.state import State
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ if TYPE_CHECKING:
 
     from services.net.api import ControlMessage, Extents
     from services.net.socket.network import Network
-    from services.net.socket.ports import Ports
+    from services.net.socket.ports import Binding, Ports
     from services.net.tcp.connection import Connection
     from services.net.tcp.listener import Listener
+    from services.net.tcp.table import Key
 
 BEGINNING = (State.SYN_SENT, State.SYN_RECV)
 CUT_SHORT = (
@@ -82,7 +83,7 @@ class TcpSocket(InetSocket):
         super().__init__(network, family, type_, protocol, inode, uid)
         self.connection: Connection | None = None
         self.listener: Listener | None = None
-        self.settings = Settings()
+        self.settings = copy(network.tcp_defaults)
         """What the next connection or listener starts with."""
         self.send_limit_bytes, self.receive_limit_bytes = SEND_BYTES, RECEIVE_BYTES
         self._readable_before = 0
@@ -144,11 +145,26 @@ class TcpSocket(InetSocket):
         """TCP's."""
         return self.network.tcp_ports
 
-    def busy_ports(self, port: int) -> frozenset[int]:
-        """Local ports of connections, those in TIME_WAIT too."""
-        tcp = self.network.tcp
+    def busy_ports(self, binding: Binding) -> frozenset[int]:
+        """Local ports of connections whose address it meets, those in TIME_WAIT too.
+
+        With SO_REUSEADDR only of those whose sockets have not set it.
+        """
+        tcp, address, versions = self.network.tcp, binding.address, binding.versions
+        keys: list[Key] = []
+        if binding.reuse:
+            unwilling = (SOL_SOCKET, abi.SO_REUSEADDR)
+            for key, connection in tcp.connections.items():
+                owner = connection.owner
+                if isinstance(owner, TcpSocket) and not owner.kept.get(unwilling):
+                    keys.append(key)
+        else:
+            keys += tcp.connections
+            keys += tcp.time_waits.records
         return frozenset(
-            key[1] for table in (tcp.connections, tcp.time_waits.records) for key in table
+            port
+            for local, port, *_ in keys
+            if (local == address if address else versions & (V4 if len(local) == 4 else V6))
         )
 
     def bind(self, name: bytes, privileged: bool) -> None:

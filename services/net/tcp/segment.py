@@ -91,6 +91,13 @@ class Segment:
         flags = self.flags
         return len(self.payload) + (flags & FIN) + (flags >> 1 & 1)
 
+    @property
+    def size_bytes(self) -> int:
+        """Header, options and payload."""
+        if self.stamps is not None and not self.sacks and not self.flags & SYN:
+            return HEADER_BYTES + STAMPS_BYTES + len(self.payload)
+        return HEADER_BYTES + len(options.build(self)) + len(self.payload)
+
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[bytes | memoryview]:
         """[header, payload]; with `offload` only the pseudo-header is in the checksum."""
         payload = self.payload

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.net.api import REPORTS, Report
 from services.proc.files.unix.listing import listing
+from services.proc.files.unix.registry import registry_of
 from services.proc.procfs.entry import Text
 
 if TYPE_CHECKING:
@@ -21,11 +22,24 @@ def _report(name: str) -> Callable[[Spot], Awaitable[bytes]]:
     return read
 
 
+async def _sockstat(spot: Spot) -> bytes:
+    """Net's, with proc's sockets counted in."""
+    first, rest = (await spot.kernel.net.call(Report("sockstat"))).split(b"\n", 1)
+    name, _, used = first.rpartition(b" ")
+    total = int(used) + len(registry_of(spot.kernel).sockets)
+    return b"%s %d\n%s" % (name, total, rest)
+
+
 async def _unix(spot: Spot) -> bytes:
     return listing(spot.kernel)
 
 
 ENTRIES: tuple[Entry, ...] = (
-    *(Text(name=name.encode(), mode=0o444, read=_report(name)) for name in REPORTS),
+    *(
+        Text(name=name.encode(), mode=0o444, read=_report(name))
+        for name in REPORTS
+        if name != "sockstat"
+    ),
+    Text(name=b"sockstat", mode=0o444, read=_sockstat),
     Text(name=b"unix", mode=0o444, read=_unix),
 )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.drivers.entropy.api import Draw
+from services.net.api import READ_ONLY_SETTINGS, SETTINGS, ChangeSetting, Setting
 from services.proc import identity
 from services.proc.files.device import ENTROPY_BITS
 from services.proc.files.pipe_core import MAX_BYTES as PIPE_MAX_BYTES
+from services.proc.files.unix.endpoint import MAX_DGRAM_QLEN
 from services.proc.kernel import PID_MAX
 from services.proc.procfs.entry import Entry, Folder, Text
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 HOSTNAME_MAX = 64
 NGROUPS_MAX, CAP_LAST_CAP, OVERFLOW_ID = 65536, 40, 65534
 NR_OPEN, FILE_MAX = 1 << 20, (1 << 63) - 1
-MAX_MAP_COUNT, SOMAXCONN = 65530, 4096
+MAX_MAP_COUNT = 65530
 
 
 def value(of: Callable[[Spot], bytes | int]) -> Callable[[Spot], Awaitable[bytes]]:
@@ -71,6 +73,38 @@ def folder(name: bytes, *entries: Entry) -> Folder:
     return Folder(name=name, mode=0o555, system=True, entries=list(entries))
 
 
+def net_setting(name: str, mode: int) -> Text:
+    """A value of the network's, asked of it."""
+
+    async def show(spot: Spot) -> bytes:
+        return await spot.kernel.net.call(Setting(name))
+
+    async def change(spot: Spot, data: bytes) -> None:
+        await spot.kernel.net.call(ChangeSetting(name, data))
+
+    last = name.rpartition("/")[2].encode()
+    return Text(
+        name=last, mode=mode, system=True, read=show, write=change if mode & 0o222 else None
+    )
+
+
+def net_entries() -> list[Entry]:
+    """The tree of net/, by the names that net knows."""
+    modes = dict.fromkeys(READ_ONLY_SETTINGS, 0o444) | dict.fromkeys(SETTINGS, 0o644)
+    top = folder(b"net")
+    for name, mode in sorted((modes | {"ipv4/route/flush": 0o200}).items()):
+        here = top
+        for step in name.split("/")[:-1]:
+            inner = here.named(step.encode())
+            if inner is None:
+                here.entries.append(inner := folder(step.encode()))
+            assert isinstance(inner, Folder)
+            here = inner
+        here.entries.append(net_setting(name, mode))
+    unix = folder(b"unix", knob(b"max_dgram_qlen", lambda spot: MAX_DGRAM_QLEN))
+    return [*top.entries, unix]
+
+
 SYS = folder(
     b"sys",
     folder(
@@ -107,7 +141,7 @@ SYS = folder(
         knob(b"randomize_va_space", lambda spot: 0),
         knob(b"version", lambda spot: identity.VERSION),
     ),
-    folder(b"net", folder(b"core", knob(b"somaxconn", lambda spot: SOMAXCONN))),
+    folder(b"net", *net_entries()),
     folder(
         b"vm",
         knob(b"max_map_count", lambda spot: MAX_MAP_COUNT),

@@ -26,6 +26,10 @@ class Segment:
         self.data = data
         self.gso_bytes = gso_bytes
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.head) + len(self.data)
+
     def encode(self, src: bytes, dst: bytes, offload: bool) -> list[Part]:
         total = checksum.pseudo_header(src, dst, 6, len(self.head) + len(self.data))
         head = bytearray(self.head)

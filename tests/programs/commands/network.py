@@ -38,6 +38,35 @@ print('ready', flush=True)
 server.serve_forever()
 """
 
+TABLES = """
+import os, socket as s, time
+def tcp(f, a):
+    l = s.socket(f, s.SOCK_STREAM); l.bind((a, 7001)); l.listen(5)
+    c = s.socket(f, s.SOCK_STREAM); c.bind((a, 7002)); c.connect((a, 7001)); d, _ = l.accept()
+    p = s.socket(f, s.SOCK_STREAM); p.bind((a, 7003)); p.connect((a, 7001))
+    c.send(b'unread')
+    b = s.socket(f, s.SOCK_STREAM); b.bind((a, 7004))
+    return [l, c, d, p, b]
+def udp(f, a):
+    u = s.socket(f, s.SOCK_DGRAM); u.bind((a, 7005))
+    v = s.socket(f, s.SOCK_DGRAM); v.bind((a, 7006)); v.connect((a, 7005)); v.send(b''); u.recv(9)
+    w = s.socket(f, s.SOCK_DGRAM); w.bind(('', 7007 + f))
+    return [u, v, w]
+def raw(f, a, p):
+    r = s.socket(f, s.SOCK_RAW, p); q = s.socket(f, s.SOCK_RAW, 99); q.connect((a, 0))
+    return [r, q]
+socks = sum(([*tcp(f, a), *udp(f, a), *raw(f, a, p)] for f, a, p in ((s.AF_INET, '127.0.0.1', 1), (s.AF_INET6, '::1', 58))), [])
+six = s.socket(s.AF_INET6, s.SOCK_STREAM); six.bind(('::ffff:127.0.0.1', 7008)); six.connect(('::ffff:127.0.0.1', 7001)); socks.append(six)
+time.sleep(0.1)
+names = {str(os.fstat(k.fileno()).st_ino): n for n, k in enumerate(socks)}
+for t in ('tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6'):
+    first, *lines = open('/proc/net/' + t).read().splitlines()
+    print(t, repr(first))
+    for w, l in sorted((l.split()[1:], l) for l in lines):
+        print(l[l.index(':'):].split(' ' + w[8] + ' ')[0], names.get(w[8], w[8] == '0'), *w[11:][-1:], len(l) * (t in ('tcp', 'udp')))
+print(*(l for l in open('/proc/net/sockstat') if l[:3] in ('UDP', 'RAW')), *open('/proc/net/sockstat6'))
+"""
+
 COMMANDS = (
     # Looking
     look("ip-addr", "ip addr"),
@@ -53,6 +82,7 @@ COMMANDS = (
     look("ip-rule", "ip rule"),
     look("ip-rule-6", "ip -6 rule"),
     look("ip-neigh", "ip neigh"),
+    look("ip-maddr", "ip maddr show dev lo"),
     act(
         "ip-route-get",
         "for a in 127.0.0.1 127.9.9.9 ::1 1.1.1.1 2001:db8::1 224.0.0.1; do ip route get $a; echo $?; done",
@@ -67,6 +97,19 @@ COMMANDS = (
     look("ss-none", "ss -tuln"),
     look("hostname", "hostname -I"),
     look("getent-ahosts", "getent ahosts localhost"),
+    act(
+        "proc-net",
+        "cat /proc/net/route /proc/net/if_inet6 /proc/net/arp /proc/net/tcp /proc/net/udp6 /proc/net/raw /proc/net/igmp /proc/net/dev_mcast; head -n2 /proc/net/dev",
+    ),
+    python("tables", TABLES),
+    act(
+        "sysctl-put",
+        "cd /proc/sys/net; for w in '4096 core/somaxconn' '-1 core/somaxconn' 'x core/somaxconn' '7000 7100 ipv4/ip_local_port_range' '7100 7000 ipv4/ip_local_port_range' '7000 ipv4/ip_local_port_range' '0x10 ipv4/tcp_keepalive_probes' '010 ipv4/tcp_synack_retries' '128 ipv4/tcp_keepalive_probes' 'nosuch ipv4/tcp_congestion_control' '1025 ipv4/ip_unprivileged_port_start' '7001 ipv4/ip_unprivileged_port_start' '80 ipv4/ip_local_port_range' '1 ipv6/bindv6only' '-1 ipv4/route/flush'; do f=${w##* }; { echo ${w% *} > $f; } 2>&1 | sed 's/.*: //'; case $f in *flush|*congestion_control) ;; *) cat $f; esac; done",
+    ),
+    act(
+        "sysctl",
+        "for f in core/somaxconn ipv4/ip_forward ipv4/ip_local_port_range ipv4/tcp_syncookies ipv4/tcp_fin_timeout ipv4/tcp_keepalive_time ipv4/tcp_retries2 ipv6/bindv6only ipv4/ip_unprivileged_port_start; do echo $f $(cat /proc/sys/net/$f); done",
+    ),
     # Changing
     act(
         "ip-addr-add",
@@ -143,6 +186,10 @@ COMMANDS = (
     python(
         "udp",
         "import socket\na = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(('127.0.0.1', 0))\nb = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.bind(('127.0.0.1', 0))\nfor o in (socket.IP_RECVTOS, 8, socket.IP_RECVTTL): a.setsockopt(socket.IPPROTO_IP, o, 1)\nb.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x10); b.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 7)\nfor n in (0, 1, 1472, 1473, 9000, 65507):\n    b.sendto(bytes(n), a.getsockname()); d, anc, flags, _ = a.recvmsg(70000, 200)\n    print(len(d), sorted(anc), flags)\nb.sendto(b'x' * 100, a.getsockname()); print(a.recvmsg(10, 200)[2])\na.setblocking(False)\ntry: a.recv(1)\nexcept BlockingIOError: print('again')\n",
+    ),
+    python(
+        "multicast",
+        "import socket, struct\na = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(('', 7777))\na.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1'))\nb = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nb.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('127.0.0.1'))\nprint(b.sendto(b'to all', ('239.1.2.3', 7777))); a.settimeout(5); print(a.recv(100))\nb.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0); b.sendto(b'not to us', ('239.1.2.3', 7777)); a.settimeout(0.3)\ntry: print(a.recv(100))\nexcept TimeoutError: print('none')\nprint([l.split() for l in open('/proc/net/igmp')][2:4])\n",
     ),
     python(
         "ping-raw",
