@@ -142,7 +142,7 @@ def may_nice(t: Thread, process: Process, nice: int) -> None:
 
 IOPRIO_PROCESS, IOPRIO_GROUP, IOPRIO_USER = 1, 2, 3
 IOPRIO_NONE, IOPRIO_REALTIME, IOPRIO_BEST_EFFORT, IOPRIO_IDLE = range(4)
-IOPRIO_SHIFT, IOPRIO_LEVEL, IOPRIO_DEFAULT_LEVEL = 13, 7, 4
+IOPRIO_SHIFT, IOPRIO_KINDS = 13, 7
 
 
 def _io_targets(t: Thread, which: int, who: int) -> list[Thread]:
@@ -180,7 +180,8 @@ def sys_ioprio_get(t: Thread, which: int, who: int) -> int:
 def sys_ioprio_set(t: Thread, which: int, who: int, value: int) -> int:
     """ioprio_set(2)."""
     value &= 0xFFFF_FFFF
-    kind, level = value >> IOPRIO_SHIFT, value & (1 << IOPRIO_SHIFT) - 1
+    kind = value >> IOPRIO_SHIFT & IOPRIO_KINDS
+    level = value & (1 << IOPRIO_SHIFT) - 1
     ids = t.process.credentials
     if kind > IOPRIO_IDLE or (kind == IOPRIO_NONE and level):
         raise PosixError(EINVAL)
@@ -190,5 +191,6 @@ def sys_ioprio_set(t: Thread, which: int, who: int, value: int) -> int:
         theirs = thread.process.credentials
         if theirs.ruid not in (ids.euid, ids.ruid) and not ids.can(CAP_SYS_NICE):
             raise PosixError(EPERM)
-        thread.scheduling = attrs.evolve(thread.scheduling, io_priority=value)
+        io_priority = kind << IOPRIO_SHIFT | level
+        thread.scheduling = attrs.evolve(thread.scheduling, io_priority=io_priority)
     return 0

@@ -50,6 +50,21 @@ async def meminfo(spot: Spot) -> bytes:
     return "".join(f"{f'{name}:':16}{n * PAGE_KIB:8} kB\n" for name, n in rows).encode()
 
 
+async def vmstat(spot: Spot) -> bytes:
+    """/proc/vmstat: what is counted here, under the names that Linux has for it."""
+    frames = await spot.kernel.vm.call(Frames())
+    caches = await spot.kernel.fs.call(Caches())
+    used = spot.kernel.usage()
+    rows = (
+        ("nr_free_pages", frames.free),
+        ("nr_file_pages", caches.pages),
+        ("nr_dirty", caches.dirty_pages),
+        ("pgfault", used.minor_faults + used.major_faults),
+        ("pgmajfault", used.major_faults),
+    )
+    return "".join(f"{name} {count}\n" for name, count in rows).encode()
+
+
 async def stat(spot: Spot) -> bytes:
     """/proc/stat: one core; what was not on behalf of a thread is idle time."""
     kernel = spot.kernel

@@ -100,6 +100,7 @@ TOP = Folder(
         HARDTACK,
         text(b"loadavg", system.loadavg),
         text(b"meminfo", system.meminfo),
+        text(b"vmstat", system.vmstat),
         Link(name=b"mounts", mode=0o777, text=lambda spot: b"self/mounts"),
         Link(name=b"net", mode=0o777, text=lambda spot: b"self/net"),
         Link(name=b"self", mode=0o777, text=links.self_link),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tests.programs.commands import (
     accounting,
+    administration,
     archives,
     busybox,
     files,
+    languages,
     network,
     process,
     procfs_access,
@@ -34,6 +36,8 @@ _MODULES = (
     sockets,
     tools,
     network,
+    languages,
+    administration,
 )
 COMMANDS = {command.name: command for module in _MODULES for command in module.COMMANDS}
 """Every command by its name, in the order of the files."""
