@@ -15,7 +15,6 @@ The data path looks at `fresh_until_ns` alone: while the present is before it, f
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,8 @@ MAX_LEARNT = 512
 MAX_PENDING_FRAMES = 128
 MAX_PENDING_BYTES = 1 << 20
 """Of one neighbour, and of all."""
+_FRAME_COST_BYTES = 768
+"""What keeping a frame costs beside its own bytes: objects for it, its packet and its payload."""
 
 _PROBES = 3
 _DELAY_NS = 5_000_000_000
@@ -83,7 +84,7 @@ class Neighbour:
         self.updated_ns = 0
         self.probes = 0
         self.is_router = False
-        self.pending: deque[tuple[Frame, Packet]] = deque()
+        self.pending: list[tuple[Frame, Packet]] = []
         self.timer: Timer | None = None
 
     def __del__(self) -> None:
@@ -210,13 +211,13 @@ class Neighbours:
         now_ns = self._host.now_ns
         one.used_ns = now_ns
         if len(one.pending) >= MAX_PENDING_FRAMES:
-            self._pending_bytes -= one.pending.popleft()[0].length_bytes
+            self._pending_bytes -= _cost(one.pending.pop(0)[0])
             interface.tx_dropped += 1
-        length = frame.length_bytes
-        if self._pending_bytes + length > MAX_PENDING_BYTES:
+        cost = _cost(frame)
+        if self._pending_bytes + cost > MAX_PENDING_BYTES:
             interface.tx_dropped += 1
         else:
-            self._pending_bytes += length
+            self._pending_bytes += cost
             one.pending.append((frame, packet))
         if one.state != INCOMPLETE:
             one.probes = 1
@@ -227,9 +228,9 @@ class Neighbours:
         """Send what waited."""
         pending = one.pending
         while pending:
-            frame, _ = pending.popleft()
+            frame, _ = pending.pop(0)
             length = frame.length_bytes
-            self._pending_bytes -= length
+            self._pending_bytes -= _cost(frame)
             frame.parts[0] = one.prefix + bytes(frame.parts[0][14:])
             interface.tx_packets += 1
             interface.tx_bytes += length
@@ -239,7 +240,7 @@ class Neighbours:
         """Drop what waits; the packets that it belongs to, each once."""
         packets: list[Packet] = []
         for frame, packet in one.pending:
-            self._pending_bytes -= frame.length_bytes
+            self._pending_bytes -= _cost(frame)
             if not packets or packets[-1] is not packet:
                 packets.append(packet)
         one.pending.clear()
@@ -341,3 +342,8 @@ class Neighbours:
 def is_plausible(mac: bytes) -> bool:
     """Whether a host can have this MAC address: neither a group nor nothing."""
     return not ethernet.is_group(mac) and mac != kinds.MAC_ANY
+
+
+def _cost(frame: Frame) -> int:
+    """What a frame that waits is charged."""
+    return frame.length_bytes + _FRAME_COST_BYTES

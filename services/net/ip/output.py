@@ -166,6 +166,8 @@ class Output:
         if length > (0xFFFF - ipv4.HEADER_BYTES if is_v4 else ipv6.MAX_PAYLOAD_BYTES):
             raise PosixError(errno.EMSGSIZE)
         size = packet.payload.gso_bytes
+        if size + head_bytes > path.room:
+            raise PosixError(errno.EMSGSIZE)
         count = -(-(length - head_bytes) // size)
         if is_v4:
             self._host.ip.OutTransmits += count

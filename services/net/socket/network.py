@@ -13,6 +13,7 @@ from errno import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
     EINVAL,
+    EMSGSIZE,
     ENFILE,
     ENODEV,
     EPERM,
@@ -90,6 +91,8 @@ class Network:
         self._free_slots = list(range(BOARD_SLOTS - 1, -1, -1))
         self._last_handle = 0
         self.more_to_deliver = False
+        self._outgrown: list[Connection] = []
+        """Connections whose segments are longer than their paths allow by now."""
         stack.protocols[IPPROTO_TCP] = self.tcp.input
         stack.protocols[IPPROTO_UDP] = self.udp.input
         stack.decoders[IPPROTO_TCP] = segment.decode
@@ -126,6 +129,8 @@ class Network:
 
     def settle(self) -> None:
         """Deliver what loopback holds, and what comes of that."""
+        while self._outgrown:  # they are being sent from where this is found out
+            self.tcp.outgrown(self._outgrown.pop())
         pump = self.stack.pump
         for _ in range(MAX_ROUNDS):
             if not pump():
@@ -145,6 +150,8 @@ class Network:
         except PosixError as error:
             if connection is not None:
                 connection.soft_error = error.errno
+                if error.errno == EMSGSIZE:
+                    self._outgrown.append(connection)
 
     def _path_for(self, dst: bytes, src: bytes) -> PathInfo:
         path = self.stack.route(dst, src)

@@ -13,6 +13,9 @@ from bisect import bisect_right
 from services.net.tcp.byte_queue import ByteQueue, Piece
 
 MAX_RUNS = 512
+RUN_COST_BYTES = 1024
+"""What a run costs beside its bytes: a receive buffer pays for as many runs as it could hold so."""
+_LEAST_RUNS = 16
 
 
 class Run:
@@ -29,9 +32,10 @@ class Run:
 class Reassembly:
     """The runs beyond the next byte expected, and which of them grew last."""
 
-    __slots__ = ("_recent", "_starts", "runs")
+    __slots__ = ("_most", "_recent", "_starts", "runs")
 
     def __init__(self) -> None:
+        self._most = MAX_RUNS
         self.runs: list[Run] = []
         self._starts: list[int] = []
         self._recent: list[Run] = []  # most recently grown first, RFC 2018 section 4
@@ -41,8 +45,12 @@ class Reassembly:
         """Bytes in all runs."""
         return sum(run.end - run.start for run in self.runs)
 
-    def add(self, start: int, data: Piece) -> bool:
-        """Take in a piece, not empty; replies whether any byte of it was new."""
+    def add(self, start: int, data: Piece, limit_bytes: int = MAX_RUNS * RUN_COST_BYTES) -> bool:
+        """Take in a piece, not empty; replies whether any byte of it was new.
+
+        `limit_bytes` is the receive buffer's size, which bounds the number of runs, too.
+        """
+        self._most = min(max(limit_bytes // RUN_COST_BYTES, _LEAST_RUNS), MAX_RUNS)
         end = start + len(data)
         runs = self.runs
         new = False
@@ -88,7 +96,7 @@ class Reassembly:
             if follower in self._recent:
                 self._recent.remove(follower)
             return index
-        if len(runs) > MAX_RUNS:
+        if len(runs) > self._most:
             last = runs.pop()
             starts.pop()
             if last in self._recent:

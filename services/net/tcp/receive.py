@@ -190,7 +190,7 @@ def _out_of_order(
     if seq >= end:
         return
     runs = c.reassembly
-    if not runs.add(seq, payload):
+    if not runs.add(seq, payload, c.receive_limit):
         _duplicate(c, seq, end)
         return
     if seq == rcv_nxt:

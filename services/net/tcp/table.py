@@ -284,6 +284,18 @@ class Tcp:
             icmp_errors.take(c, error, seq)
             c.tell()
 
+    def outgrown(self, c: Connection) -> None:
+        """A segment was too long for its path, whose MTU has shrunk on this host (RFC 1191 6.3).
+
+        For whoever owns `output`, once it has returned.
+        """
+        try:
+            mtu = self.path(c.remote_address, c.local_address).mtu
+        except PosixError:
+            return
+        icmp_errors.too_big(c, mtu)
+        c.tell()
+
     # ------------------------------------------------------------------ fusing
 
     def try_fuse(self, c: Connection) -> None:

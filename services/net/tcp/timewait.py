@@ -92,6 +92,7 @@ class TimeWaits:
             return
         self.records[record.key] = record
         self._queue.append((record.ends_ns, record))
+        self._prune()
         port = record.local[1]
         self._ports[port] = self._ports.get(port, 0) + 1
 
@@ -113,6 +114,12 @@ class TimeWaits:
             self.leave(record)
         self._queue.clear()
         return gone
+
+    def _prune(self) -> None:
+        """Ports that are reused often leave stale entries: no more of them than of others."""
+        queue = self._queue
+        if len(queue) > 2 * len(self.records) + 64:
+            self._queue = deque(entry for entry in queue if not self._is_stale(*entry))
 
     def holds_port(self, port: int) -> bool:
         """Whether a local port is in use by a record: bind without SO_REUSEADDR must fail."""
@@ -183,6 +190,7 @@ class TimeWaits:
         if ends_ns - record.ends_ns >= SECOND:
             record.ends_ns = ends_ns
             self._queue.append((ends_ns, record))
+            self._prune()
 
     def _answer(self, record: TimeWait, packet: Packet) -> None:
         """Acknowledge again what was acknowledged last."""

@@ -1,0 +1,1 @@
+"""The whole network under attack: what a peer, or anybody on the link, can send."""
