@@ -49,6 +49,10 @@ class OpenFile:
     heap: ClassVar[Kind] = charge_kind("proc", "open file")
     """What one costs; kinds of another size have their own."""
     seekable = False
+    whole = False
+    """It moves a buffer as one: EFAULT where a part of it is inaccessible (eventfd(2))."""
+    looks = True
+    """Its write looks at the data (write(2) to /dev/null does not)."""
     remote = False
     """`poll` repeats what `refresh` learnt: readiness is kept elsewhere, or depends on who asks."""
 

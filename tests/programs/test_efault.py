@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.programs.command import Command
-from tests.programs.known_gaps import GAPS
 from tests.programs.oracle import Outcome, compare
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ def _agree(case: str, host: str, hardtack: str | None) -> bool:
     )
 
 
-@pytest.mark.xfail(reason=GAPS["bad-pointers"], strict=True)
 def test_bad_pointers(user_programs: Path) -> None:
     result = compare(Command("efault", (str(user_programs / "efault"),)))
     host, hardtack = _cases(result.host), _cases(result.hardtack)

@@ -40,7 +40,7 @@ from services.proc.files.fsfile import FsFile
 from services.proc.files.pipe import open_fifo
 from services.proc.lifecycle import release_locks
 from services.proc.table import PARTIAL, syscall
-from services.vm.api import PageMiss
+from services.vm.api import USER_TOP, PageMiss
 
 if TYPE_CHECKING:
     from services.drivers.ram.api import Extent
@@ -171,13 +171,15 @@ async def sys_close_range(t: Thread, first: int, last: int, flags: int) -> int:
 # read and write ------------------------------------------------------------------------------
 
 
-async def _buffers(t: Thread, vaddr: int, count: int, write: bool) -> list[Extent]:
+async def _buffers(t: Thread, file: OpenFile, vaddr: int, count: int, write: bool) -> list[Extent]:
     """Extents of a buffer, cut at the first page that is not accessible; EFAULT if none is."""
     try:
         return await t.extents(vaddr, count, write)
     except PosixError:
+        if not write and not file.looks and vaddr + count <= USER_TOP:
+            return [(0, count)]  # only its length matters
         room = 4096 - (vaddr & 4095)
-        if count <= room:
+        if count <= room or file.whole:
             raise
     extents = await t.extents(vaddr, room, write)
     at, left = vaddr + room, count - room
@@ -227,13 +229,13 @@ async def _transfer(
 ) -> int:
     move = file.write if write else file.read
     if count <= CHUNK_BYTES:
-        extents = await _buffers(t, vaddr, count, not write) if count else []
+        extents = await _buffers(t, file, vaddr, count, not write) if count else []
         return await move(t, extents, offset)
     done = 0
     while done < count:
         want = min(CHUNK_BYTES, count - done)
         try:
-            extents = await _buffers(t, vaddr + done, want, not write)
+            extents = await _buffers(t, file, vaddr + done, want, not write)
             moved = await move(t, extents, None if offset is None else offset + done)
         except Exception:
             if done:
@@ -270,7 +272,7 @@ async def sys_read(t: Thread, fd: int, buffer: int, count: int) -> int:
         try:
             extents = t.space.memory.extents(buffer, count, True)
         except (PageMiss, PosixError):
-            extents = await _buffers(t, buffer, count, True)
+            extents = await _buffers(t, file, buffer, count, True)
         return await file.read(t, extents, None)
     return await transfer(t, file, buffer, count, None, False)
 
@@ -286,7 +288,7 @@ async def sys_write(t: Thread, fd: int, buffer: int, count: int) -> int:
         try:
             extents = t.space.memory.extents(buffer, count, False)
         except (PageMiss, PosixError):
-            extents = await _buffers(t, buffer, count, False)
+            extents = await _buffers(t, file, buffer, count, False)
         return await file.write(t, extents, None)
     return await transfer(t, file, buffer, count, None, True)
 
@@ -338,7 +340,7 @@ async def vectored(
         extents: list[Extent] = []
         for start, length in vectors:
             try:
-                part = await _buffers(t, start, length, not write)
+                part = await _buffers(t, file, start, length, not write)
             except PosixError:
                 if not extents:
                     raise

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x01000000
 WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
 P_ALL, P_PID, P_PGID, P_PIDFD = 0, 1, 2, 3
+CHILD_INFO_BYTES = 28
+"""siginfo_t up to si_status: all that waitid(2) writes."""
 
 
 @syscall(60, "exit", bound=0, deferred=True)
@@ -156,5 +158,5 @@ async def sys_waitid(t: Thread, kind: int, number: int, info: int, options: int,
     if usage and found is not None:
         await t.copyout(usage, image)
     if info:
-        await t.copyout(info, shown)
+        await t.copyout(info, shown[:CHILD_INFO_BYTES])
     return 0

@@ -71,6 +71,7 @@ class NullDevice(DeviceFile):
 
     __slots__ = ()
     kind = "null"
+    looks = False
 
     async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """read(2): the end."""
@@ -117,6 +118,7 @@ class RandomDevice(NullDevice):
 
     __slots__ = ()
     kind = "random"
+    looks = True
 
     async def read(self, thread: Thread, extents: list[Extent], offset: int | None) -> int:
         """read(2): never waits, as the pool is full from the start."""

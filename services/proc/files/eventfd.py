@@ -24,6 +24,7 @@ class EventFile(AnonFile):
 
     __slots__ = ("_semaphore", "_writers", "count")
     kind = "eventfd"
+    whole = True
     heap = charge_kind("proc", "eventfd")
 
     def __init__(self, count: int, flags: int, semaphore: bool) -> None:
