@@ -181,6 +181,8 @@ class PageCache:
         pfn = file.pages.get(index)
         if not pfn or (file.origin is not None and index not in file.dirty):
             return False
+        if offset > file.size:
+            self.reveal(file, offset)
         target = (pfn << PAGE_SHIFT) + start
         source = extents[0][0]
         view = self.ram.bytes
@@ -246,6 +248,7 @@ class PageCache:
         reached = self.fill(file, offset >> PAGE_SHIFT, last, (offset, end))
         if reached < last:
             length = ((reached + 1) << PAGE_SHIFT) - offset
+        self.reveal(file, offset)
         done = copy(self.ram, runs(file.pages, offset, length), extents)
         self._written(file, offset, offset + done)
         return done
@@ -257,12 +260,23 @@ class PageCache:
         reached = self.fill(file, offset >> PAGE_SHIFT, last, (offset, offset + length))
         if reached < last:
             length = ((reached + 1) << PAGE_SHIFT) - offset
+        self.reveal(file, offset)
         view, done = self.ram.bytes, 0
         for paddr, count in runs(file.pages, offset, length):
             view[paddr : paddr + count] = data[done : done + count]
             done += count
         self._written(file, offset, offset + done)
         return done
+
+    def reveal(self, file: File, start: int) -> None:
+        """A file will reach to `start` at least: what mappings wrote behind its end goes."""
+        size = file.size
+        if start > size and file.exposed and size & PAGE_MASK:
+            pfn = file.pages.get(size >> PAGE_SHIFT)
+            if pfn:
+                tail = size & PAGE_MASK
+                self.ram.zero((pfn << PAGE_SHIFT) + tail, PAGE_BYTES - tail)
+                self.changed(file, pfn)
 
     def _sealed(self, file: File, offset: int, length: int) -> int:
         if offset > SIZE_MAX - 1:
@@ -292,6 +306,7 @@ class PageCache:
 
     def overwrite(self, file: File, offset: int, extents: Sequence[Extent], length: int) -> None:
         """The store took `length` bytes: pages that are cached take them too."""
+        self.reveal(file, offset)
         position = 0
         for paddr, count in extents:
             left = min(count, length - position)
@@ -354,6 +369,7 @@ class PageCache:
             if pfn:
                 self.ram.zero((pfn << PAGE_SHIFT) + tail, PAGE_BYTES - tail)
                 self.changed(file, pfn)
+        self.reveal(file, length_bytes)
         file.size = length_bytes
         return shrinks and mapped
 

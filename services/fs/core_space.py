@@ -49,6 +49,7 @@ def allocate(cache: PageCache, file: File, mode: int, offset: int, length_bytes:
     else:
         _reserve(cache, file, offset, end)
     if not mode & KEEP_SIZE and mode != COLLAPSE and end > file.size:
+        cache.reveal(file, end)
         file.size = end
 
 

@@ -133,27 +133,22 @@ class Follower:
         if directory.order is not None:
             directory.order.update(current_names(directory))
 
-    async def content(self, dentry: Dentry, store: Store) -> bool:
-        """A file is being opened: whether the name still leads to it, with the store's content."""
+    async def content(self, dentry: Dentry, store: Store) -> None:
+        """A file is being opened: it gets the store's content, or its name another file."""
         inode, parent = dentry.inode, dentry.parent
-        if inode is None:
-            return False
-        if not dentry.linked:
-            return True
+        if inode is None or not dentry.linked:
+            return
         if not _theirs(inode):
             inode.checked_ns = FOREVER
-            return True
+            return
         now = self._tree.ticks()
         if await store.unchanged(inode):
             inode.checked_ns = now
-            return True
-        if parent is None or inode.changed:  # it has no name there, or another one
+        elif parent is None or inode.changed:  # it has no name there, or another one
             await self._renew(inode, store)
             inode.checked_ns = now
-            return True
-        dentry.seen_ns = 0
-        await self.name(parent, dentry.name, store)
-        return dentry.linked and dentry.inode is inode
+        elif dentry.linked:
+            await self.name(parent, dentry.name, store)
 
     async def open_file(self, inode: Inode, store: Store) -> None:
         """The attributes and the size of a file that is open, by the name that it was found at."""

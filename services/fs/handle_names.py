@@ -94,6 +94,10 @@ class NameHandlers:
                 ):
                     found = check_open(dentry, flags, request.cred)
                     return await self._opened(found, flags, request.cred)
+        return await self._walk_and_open(request)
+
+    async def _walk_and_open(self, request: api.Open, confirmed: bool = False) -> Opened | Foreign:
+        flags, at = request.flags, request.at
         tree, path, cred = self._tree, request.path, request.cred
         now = await self._supply.now() if flags & _MAKING else 0
         tree.begin()
@@ -103,9 +107,10 @@ class NameHandlers:
             await self._supply.fetch(need)
             outcome = await self._supply.go_on(lambda: plan(tree, at, path, flags, cred))
         if isinstance(outcome, Found):
-            if not flags & O_PATH and not await self._supply.current(outcome.dentry):
-                return await self.open(request)
-            return await self._opened(outcome, flags, cred)
+            if confirmed or flags & O_PATH or self._supply.lately(outcome.dentry):
+                return await self._opened(outcome, flags, cred)
+            await self._supply.confirm(outcome.dentry)
+            return await self._walk_and_open(request, confirmed=True)  # whatever is there by now
         if isinstance(outcome, Foreign):
             return outcome
         try:
@@ -113,7 +118,7 @@ class NameHandlers:
         except PosixError as refusal:
             if refusal.errno != EEXIST or flags & os.O_EXCL:
                 raise
-        return await self.open(request)  # others made it meanwhile
+        return await self._walk_and_open(request)  # others made it meanwhile
 
     async def open_node(self, request: api.OpenNode) -> Opened:
         """open(2) of what a magic link leads to."""

@@ -95,7 +95,7 @@ class NodeHandlers:
             await self._supply.follow.open_file(inode, inode.volume.store)
         return inode.attr or inode.stat()
 
-    async def resolve(self, request: api.Resolve) -> Opened | Foreign:
+    async def resolve(self, request: api.Resolve, *, confirmed: bool = False) -> Opened | Foreign:
         """Find a node without opening it."""
         cred = request.cred
         found = await self.find(request.at, request.path, cred, request.follow)
@@ -108,8 +108,9 @@ class NodeHandlers:
             raise PosixError(EACCES)
         if request.execute:
             check_execute(inode, cred)
-            if not await self._supply.current(found):
-                return await self.resolve(request)
+            if not confirmed and not self._supply.lately(found):
+                await self._supply.confirm(found)
+                return await self.resolve(request, confirmed=True)
         return Opened(self._tree.hold(found), inode.mode, inode.rdev, inode.size)
 
     async def access(self, request: api.Access) -> Foreign | None:

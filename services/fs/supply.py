@@ -143,15 +143,22 @@ class Supply:
             self.tree.clean[child] = None
         child.turn = turn
 
-    async def current(self, dentry: Dentry) -> bool:
-        """Whether a file that is being opened is still what its name leads to in its store."""
+    def lately(self, dentry: Dentry) -> bool:
+        """Whether a file that is being opened was confirmed by its store lately, if it has one."""
         inode = dentry.inode
         if inode is None or inode.checked_ns + CONTENT_NS > self.tree.ticks():
             return True
-        store = inode.volume.store
-        if store is None or inode.volume.through is not None:
-            return True
-        return await self.follow.content(dentry, store)
+        return inode.volume.store is None or inode.volume.through is not None
+
+    async def confirm(self, dentry: Dentry) -> None:
+        """Have its store confirm or renew a file; its name may lead elsewhere afterwards."""
+        node = self.tree.hold(dentry)
+        try:
+            await self.follow.content(dentry, _store(_inode(dentry)))
+        finally:
+            self.tree.release(node)
+            if self.tree.orphans or self.tree.frames.overfull:
+                await self.settle()
 
     async def _listing(self, need: NeedListing) -> None:
         directory = need.directory.inode

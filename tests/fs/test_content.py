@@ -478,3 +478,22 @@ async def test_a_cold_file_is_fetched_before_it_is_read_or_partly_written(
     await m.call(api.EvictPages(1000))
     assert await m.call(api.Read(node, 5, [(MEMORY, 10)], blocking=True)) == 10
     await m.release(node)
+
+
+async def test_what_a_mapping_wrote_behind_the_end_never_shows(memory: Machine) -> None:
+    m = memory
+    node = (await m.open(b"/f", O_RDWR_CREAT)).node
+    growing = (
+        lambda: m.write(node, 3000, b"far"),
+        lambda: m.call(api.Truncate(node, 3003, m.cred)),
+        lambda: m.call(api.WriteBytes(node, 3000, b"far")),
+        lambda: m.call(api.Allocate(node, 0, 0, 3003, m.cred)),
+    )
+    for grow in growing:
+        await m.call(api.Truncate(node, 0, m.cred))
+        await m.write(node, 0, b"x" * 100)
+        (pfn,) = await m.call(api.Pages(node, 0, 1, for_write=True))
+        m.ram.bytes[(pfn << 12) + 100 : (pfn << 12) + 4096] = b"\x99" * 3996
+        await grow()
+        assert (await m.read(node, 0, 3000)) == b"x" * 100 + bytes(2900)
+    await m.release(node)

@@ -223,7 +223,8 @@ async def sys_copy_file_range(
     goal = target.offset if offset is None else offset
     if max(first, goal) + count > OFFSET_MAX:
         raise PosixError(EOVERFLOW)
-    count = min(count, MAX_TRANSFER_BYTES)
+    # As much as there is now: a copy to behind its own source makes that longer as it goes.
+    count = min(count, MAX_TRANSFER_BYTES, max((await file.stat(t)).size - first, 0))
     if await _overlap(t, (file, first), (target, goal), count):
         raise PosixError(EINVAL)
     moved = await bounce.copy(t, file, first, target, goal, count)
@@ -245,4 +246,4 @@ async def _overlap(
     here, there = await source[0].stat(t), await target[0].stat(t)
     if (here.dev, here.ino) != (there.dev, there.ino):
         return False
-    return abs(source[1] - target[1]) < min(count, max(here.size - source[1], 0))
+    return abs(source[1] - target[1]) < count

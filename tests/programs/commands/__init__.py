@@ -17,6 +17,7 @@ from tests.programs.commands import (
     python_system,
     shell,
     sockets,
+    stress,
     text,
     tools,
 )
@@ -34,6 +35,7 @@ _MODULES = (
     python_files,
     python_system,
     sockets,
+    stress,
     tools,
     network,
     languages,
