@@ -86,6 +86,7 @@ class InotifyFile(AnonFile):
 
     async def _wait_at_fs(self, scope: trio.CancelScope) -> None:
         with scope, contextlib.suppress(ServiceUnavailable):
+            await trio.lowlevel.checkpoint_if_cancelled()  # closed before this task first ran
             await self._fs.call(TakeEvents(self.number, 1, wait=True, peek=True))
         self._scope = None
         if not scope.cancelled_caught:
