@@ -166,7 +166,7 @@ COMMANDS = (
     ),
     act(
         "listeners",
-        "python3 -c \"import socket,time; a=socket.create_server(('127.0.0.1',7001)); b=socket.create_server(('::1',7002),family=socket.AF_INET6); c=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); c.bind(('0.0.0.0',7003)); print('ready',flush=True); time.sleep(20)\" > ready & while ! grep -q ready ready; do sleep 0.1; done; netstat -tuln; ss -Htuln | sort; ss -Htln 'sport = :7001'; ss -Htln 'sport > 7001'; kill $!",
+        "python3 -c \"import socket,time; a=socket.create_server(('127.0.0.1',7001)); b=socket.create_server(('::1',7002),family=socket.AF_INET6); c=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); c.bind(('0.0.0.0',7003)); print('ready',flush=True); time.sleep(20)\" > ready & while ! grep -qs ready ready; do sleep 0.1; done; netstat -tuln; ss -Htuln | sort; ss -Htln 'sport = :7001'; ss -Htln 'sport > 7001'; kill $!",
         "python3",
         "ss",
         "netstat",
