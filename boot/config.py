@@ -196,7 +196,8 @@ def parse_network(text: str) -> Network:
     address, _, bits = said.get("ip", "").partition("/")
     own = _parse_ip(address, "--net ip") if "ip" in said else b""
     if own and not (bits.isdecimal() and 1 <= int(bits) <= 8 * len(own)):
-        raise ConfigError(f"network {text!r}: ip has no prefix length", "write ip=10.1.0.2/24")
+        wrong = f"{bits!r} is no prefix length" if bits else "ip has no prefix length"
+        raise ConfigError(f"network {text!r}: {wrong}", "write ip=10.1.0.2/24")
     gateway = _parse_ip(said["gw"], "--net gw") if "gw" in said else b""
     if gateway and len(gateway) != len(own):
         raise ConfigError(f"network {text!r}: gw needs an ip of its family", _NET_CURE)
@@ -219,8 +220,9 @@ def parse_publish(text: str) -> Published:
             f"publish {text!r} is not [ADDR:]HOST:GUEST[/tcp|/udp]",
             "write -p 8080:80 or -p 127.0.0.1:5353:53/udp",
         )
-    address = (match[1] or "0.0.0.0").strip("[]")
-    _parse_ip(address, f"publish {text!r}")
+    address = (match[1] or "").strip("[]")
+    if match[1] is not None:
+        _parse_ip(address, f"publish {text!r}")
     return Published(
         address, _parse_port(match[2], text), _parse_port(match[3], text), kind == "udp"
     )
@@ -244,8 +246,12 @@ def guest_env(
 
 def validate(config: Config) -> Config:
     """This configuration, checked against itself and the host; ConfigError where it cannot be."""
-    if not config.argv or not config.argv[0]:
+    if not config.argv:
         raise ConfigError("no program to run", "write hardtack run -- PROGRAM ARG…")
+    if not config.argv[0]:
+        raise ConfigError(
+            "the program's name is empty", "name it, or its path: hardtack run -- /bin/true"
+        )
     _check_sizes(config)
     if config.cores != 1:
         raise ConfigError(

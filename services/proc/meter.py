@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from services.proc.task import Thread
 
 EVERY = 7
-"""One slice in so many has its traps timed."""
-MEMORY_NS = 100_000_000
+"""Of a thread with dense traps, one slice in so many has them timed."""
+DENSE_NS = 10_000
+"""Traps that come closer than this, on the average of a slice, are dense."""
+MEMORY_NS = 20_000_000
 """Samples longer than this in all are halved: what a thread did before fades."""
 
 
 class Meter:
     """Splits slices; there is one for the core."""
 
-    __slots__ = ("_kernel", "_plain", "_timed", "_trap_ns", "since_ns", "timing")
+    __slots__ = ("_kernel", "_plain", "_timed", "_trap_ns", "_traps", "since_ns", "timing")
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -39,7 +41,7 @@ class Meter:
         self._timed = (self._time(plain[0]), self._time(plain[1]))
         self.since_ns = 0
         """From when on the loaded thread has not been charged (perf_counter)."""
-        self._trap_ns = 0
+        self._trap_ns = self._traps = 0
         self.timing = False
         """Whether this slice is a sample."""
 
@@ -50,24 +52,28 @@ class Meter:
             entered = perf_counter_ns()
             trap(*arguments)
             self._trap_ns += perf_counter_ns() - entered + overhead_ns
+            self._traps += 1
 
         return timed
 
     def sample(self) -> None:
         """Time the traps of the slice that is about to begin."""
-        self.timing, self._trap_ns = True, 0
+        self.timing, self._trap_ns, self._traps = True, 0, 0
         core = self._kernel.core
         core.on_syscall, core.on_fault = self._timed
 
-    def end_sample(self, thread: Thread, now_ns: int) -> None:
-        """Charge a slice that was one."""
+    def end_sample(self, thread: Thread, now_ns: int) -> int:
+        """Charge a slice that was one; how many are to pass before the thread's next."""
+        dense = self._traps * DENSE_NS > now_ns - self.since_ns
         self._charge_sample(thread, now_ns - self.since_ns)
         self.timing = False
         core = self._kernel.core
         core.on_syscall, core.on_fault = self._plain
+        return EVERY - 1 if dense else 0
 
     def _charge_sample(self, thread: Thread, elapsed: int) -> None:
-        system, self._trap_ns = min(self._trap_ns, elapsed), 0
+        system = min(self._trap_ns, elapsed)
+        self._trap_ns = self._traps = 0
         usage = thread.usage
         usage.system_ns += system
         usage.user_ns += elapsed - system

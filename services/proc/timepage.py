@@ -2,7 +2,8 @@
 
 One nameless file of two pages for all spaces: the time page, shared, and the vDSO's code. The
 kernel writes the time page in RAM and moves its version on; programs only read it. While no
-program looks, it costs one look at the clocks in `PERIOD_S`.
+program looks, it costs one look at the clocks in `PERIOD_S`; sooner at first, as a rate that is
+known from a short time is not good for a long one.
 
 Where the emulated time-stamp counter does not count, the page stays empty, and the vDSO's
 functions make system calls.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from services.proc.space import AddressSpace
 
 PAGE_BYTES = 4096
-PERIOD_S, PERIOD_NS = 0.25, 250_000_000
+FIRST_S, PERIOD_S = 0.005, 0.25
 TRIES, GOOD_NS, MAX_SKIPPED = 8, 20_000, 40
 """A sample is good if the clock was read before and after the counter within this time; without
 a good one the page is left as it is, but not for ever."""
@@ -51,10 +52,11 @@ class TimePage:
         self._paddr = 0
         self._clock: vdso.TickClock | None = None
         self._version = 0
+        self._period_s = FIRST_S
         self._skipped = 0
 
     async def start(self) -> None:
-        """Make the file; the first sample."""
+        """Make the file, and write it for the first program."""
         fs = self._kernel.fs
         opened = await fs.call(MemFile(b"vdso", 2 * PAGE_BYTES, Credentials(0, 0).cred))
         self._node = opened.node
@@ -63,6 +65,8 @@ class TimePage:
         self._paddr = pfn * PAGE_BYTES
         _, ticks, now_ns = await self._sample()
         self._clock = vdso.TickClock(ticks, now_ns - LAG_NS)
+        await trio.sleep(FIRST_S)
+        await self.update()
 
     async def stop(self) -> None:
         """Give the file back."""
@@ -71,8 +75,9 @@ class TimePage:
     async def keep(self) -> None:
         """Follow the clock, until cancelled."""
         while True:
+            await trio.sleep(self._period_s)
+            self._period_s = min(2 * self._period_s, PERIOD_S)
             await self.update()
-            await trio.sleep(PERIOD_S)
 
     async def _sample(self) -> tuple[int, int, int]:
         """(how closely, ns; the counter; MONOTONIC at that moment)."""
@@ -108,7 +113,7 @@ class TimePage:
             self._skipped += 1
             return
         self._skipped = 0
-        told = clock.follow(ticks, at_ns - LAG_NS, PERIOD_NS)
+        told = clock.follow(ticks, at_ns - LAG_NS, int(self._period_s * 1e9))
         if told is None:
             return
         ticks, rate, shown = told

@@ -26,7 +26,7 @@ from services.drivers.ram.api import DOORBELL_TLB
 from services.proc import oom
 from services.proc.abi import SIGBUS, SIGKILL, U64
 from services.proc.lifecycle import LOOK_AFTER_FAULTS, exit_group, look_at_size, thread_gone
-from services.proc.meter import EVERY, Meter
+from services.proc.meter import Meter
 from services.proc.park import Interrupted
 from services.proc.signals import faults
 from services.proc.signals.core import RESTART_ALWAYS
@@ -342,7 +342,6 @@ class Gate:
                 if unsampled:
                     unsampled -= 1
                 else:
-                    unsampled = EVERY - 1
                     meter.sample()
                 meter.since_ns = now = clock()
                 usage.system_ns += now - thread.resumed_ns
@@ -350,7 +349,7 @@ class Gate:
                 thread.resumed_ns = now = clock()
                 kernel.current = None
                 if meter.timing:
-                    meter.end_sample(thread, now)
+                    unsampled = meter.end_sample(thread, now)
                 else:
                     elapsed = now - meter.since_ns
                     system = int(elapsed * thread.system_share)

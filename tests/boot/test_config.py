@@ -111,7 +111,7 @@ def test_the_environment_is_small_and_what_was_asked_for() -> None:
     ("change", "cause"),
     [
         ({"argv": ()}, "no program"),
-        ({"argv": ("",)}, "no program"),
+        ({"argv": ("",)}, "name is empty"),
         ({"ram_bytes": 4096}, "RAM of 4,096 bytes"),
         ({"ram_bytes": 64 * MIB + 1}, "multiple of the page size"),
         ({"ram_bytes": 1 << 50}, "RAM of"),
@@ -178,7 +178,8 @@ def test_what_is_no_network_is_refused_with_an_example(text: str) -> None:
 
 
 def test_published_ports() -> None:
-    assert parse_publish("8080:80") == Published("0.0.0.0", 8080, 80)
+    assert parse_publish("8080:80") == Published("", 8080, 80)
+    assert str(parse_publish("8080:80")) == "8080:80/tcp"
     assert parse_publish("127.0.0.1:53:5353/udp") == Published("127.0.0.1", 53, 5353, True)
     assert parse_publish("[::1]:80:80/tcp") == Published("::1", 80, 80)
     assert str(parse_publish("[::1]:81:80/tcp")) == "[::1]:81:80/tcp"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EBADF, EINVAL, EISDIR, EOVERFLOW, ESPIPE
+from errno import EBADF, EINVAL, EISDIR, EOVERFLOW, ESPIPE, EXDEV
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SPLICE_MOVE, SPLICE_NONBLOCK, SPLICE_MORE, SPLICE_GIFT = 1, 2, 4, 8
 SPLICE_FLAGS = 15
 MAX_TRANSFER_BYTES = 0x7FFF_F000
-OFFSET_MAX = (1 << 63) - 1
 
 
 # pipe ----------------------------------------------------------------------------------------
@@ -219,13 +218,16 @@ async def sys_copy_file_range(
     _source(t, source)
     if _target(t, out).flags & O_APPEND:
         raise PosixError(EBADF)
+    here, there = await file.stat(t), await target.stat(t)
+    if here.dev != there.dev:
+        raise PosixError(EXDEV)
     first = file.offset if start is None else start
     goal = target.offset if offset is None else offset
-    if max(first, goal) + count > OFFSET_MAX:
+    if max(first, goal) + count >= 1 << 64:
         raise PosixError(EOVERFLOW)
     # As much as there is now: a copy to behind its own source makes that longer as it goes.
-    count = min(count, MAX_TRANSFER_BYTES, max((await file.stat(t)).size - first, 0))
-    if await _overlap(t, (file, first), (target, goal), count):
+    count = min(count, MAX_TRANSFER_BYTES, max(here.size - first, 0))
+    if (here.dev, here.ino) == (there.dev, there.ino) and abs(first - goal) < count:
         raise PosixError(EINVAL)
     moved = await bounce.copy(t, file, first, target, goal, count)
     if start is None:
@@ -237,13 +239,3 @@ async def sys_copy_file_range(
     else:
         await _put_offset(t, out_at, goal + moved)
     return moved
-
-
-async def _overlap(
-    t: Thread, source: tuple[OpenFile, int], target: tuple[OpenFile, int], count: int
-) -> bool:
-    """Whether two ranges of one and the same file meet."""
-    here, there = await source[0].stat(t), await target[0].stat(t)
-    if (here.dev, here.ino) != (there.dev, there.ino):
-        return False
-    return abs(source[1] - target[1]) < count

@@ -11,6 +11,7 @@ import pytest
 from boot.cli import main
 from services.drivers.nic.service import NicService
 from services.drivers.nic.settings import LinkRefused, Network, Published
+from services.drivers.nic.user.publish import bind
 from tests.drivers.nic.guest import Net
 from tests.drivers.nic.hostside import HERE
 
@@ -79,3 +80,40 @@ def test_ipv6_addresses() -> None:
     except LinkRefused:
         pytest.skip("this host has no IPv6")
     made.close()
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_without_an_address_both_protocols_are_answered(udp: bool) -> None:
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    with bind(Published("", 0, 80, udp)) as bound:
+        port = bound.getsockname()[1]
+        reached = [HERE, "::1"] if bound.family == socket.AF_INET6 else [HERE]
+        for address in reached:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, kind) as client:
+                client.settimeout(5)
+                client.connect((address, port))
+                client.sendall(b"x")
+                if udp:
+                    bound.settimeout(5)
+                    data, back = bound.recvfrom(9)
+                    bound.sendto(data, back)
+                    assert client.recv(9) == b"x"
+
+
+def test_a_host_without_ipv6_is_answered_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = socket.socket
+
+    def refuse(family: int = socket.AF_INET, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no")
+        return made(family, *rest)
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with bind(Published("", 0, 80)) as bound:
+        assert bound.family == socket.AF_INET
+
+
+def test_without_an_address_a_taken_port_is_refused(taken: int) -> None:
+    with pytest.raises(LinkRefused, match=rf"publish {taken}/tcp: Address already in use"):
+        bind(Published("", taken, 80))

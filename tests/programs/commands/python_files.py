@@ -207,9 +207,31 @@ for n in range(1, 60):
 print(said)
 """
 
+COPY_RANGE = r"""
+import os
+def tell(name, do):
+    try: print(name, do())
+    except OSError as error: print(name, error.errno)
+open("from", "wb").write(bytes(range(200)))
+a, b, m = os.open("from", os.O_RDWR), os.open("to", os.O_RDWR | os.O_CREAT), os.memfd_create("m")
+os.write(m, b"memory")
+copy = os.copy_file_range
+tell("files", lambda: copy(a, b, 100, 50, 7))
+tell("itself, apart", lambda: copy(a, a, 50, 0, 100))
+tell("itself, meeting", lambda: copy(a, a, 50, 0, 49))
+tell("to memory", lambda: copy(a, m, 5, 0, 0))
+tell("from memory", lambda: copy(m, b, 5, 0, 0))
+tell("memory to itself", lambda: copy(m, m, 3, 0, 3))
+tell("too far, elsewhere", lambda: copy(a, m, 5, 0, (1 << 63) - 2))
+tell("a directory", lambda: copy(os.open(".", 0), b, 5))
+tell("a pipe", lambda: copy(os.pipe()[0], b, 5))
+print(open("to", "rb").read(), len(open("from", "rb").read()))
+"""
+
 COMMANDS = (
     python("set-id", SET_ID),
     python("text-busy", TEXT_BUSY),
     python("text-rewritten", TEXT_REWRITTEN),
     python("inotify", INOTIFY),
+    python("copy-range", COPY_RANGE),
 )

@@ -113,7 +113,7 @@ def test_a_port_that_is_taken_is_told_on_one_line() -> None:
 def test_a_connection_to_a_port_where_nobody_listens_inside_is_reset() -> None:
     with (
         serving("", (81,)) as inside,
+        pytest.raises(ConnectionResetError),  # as soon as it connects, or when it reads
         socket.create_connection((LOOPBACK, inside.ports[81]), 10) as stream,
-        pytest.raises(ConnectionResetError),
     ):
         stream.recv(1)

@@ -20,19 +20,33 @@ UDP_BUFFER_BYTES = 1 << 20
 
 
 def bind(published: Published) -> socket.socket:
-    """A non-blocking socket, listening if it is TCP's. LinkRefused."""
-    family = socket.AF_INET6 if ":" in published.address else socket.AF_INET
+    """A non-blocking socket, listening if it is TCP's. LinkRefused.
+
+    No address means all, of both protocols where the host has both (ipv6(7), IPV6_V6ONLY).
+    """
+    if published.address:
+        return _bind(published, published.address)
+    try:
+        return _bind(published, "::")
+    except LinkRefused as refused:
+        if refused.error in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return _bind(published, "0.0.0.0")
+        raise
+
+
+def _bind(published: Published, address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     host = None
     try:
         host = socket.socket(family, socket.SOCK_DGRAM if published.udp else socket.SOCK_STREAM)
         host.setblocking(False)
         if family == socket.AF_INET6:
-            host.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            host.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(published.address)))
         if published.udp:
             host.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
         else:
             host.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        host.bind((published.address, published.host_port))
+        host.bind((address, published.host_port))
         if not published.udp:
             host.listen(BACKLOG)
     except OSError as error:
@@ -43,8 +57,6 @@ def bind(published: Published) -> socket.socket:
 
 
 def _refusal(published: Published, error: OSError) -> LinkRefused:
-    kind = "udp" if published.udp else "tcp"
-    where = f"{published.address}:{published.host_port}/{kind}"
     flag = "-u" if published.udp else "-t"
     number = error.errno or 0
     cures = {
@@ -55,8 +67,8 @@ def _refusal(published: Published, error: OSError) -> LinkRefused:
         errno.EADDRNOTAVAIL: "this host has no such address: see ip address",
         errno.EAFNOSUPPORT: "this host has no such protocol: see ip address",
     }
-    cause = f"publish {where}: {os.strerror(number)}"
-    return LinkRefused(cause, cures.get(number, "publish another port or address"))
+    cause = f"publish {published.outside}: {os.strerror(number)}"
+    return LinkRefused(cause, cures.get(number, "publish another port or address"), number)
 
 
 def bind_all(published: Sequence[Published]) -> list[tuple[Published, socket.socket]]:
