@@ -71,17 +71,17 @@ def test_a_port_of_root(lab: Lab) -> None:
     assert "Permission denied" in said
 
 
-def test_no_permission_for_the_device(lab: Lab) -> None:
-    said = refusal(*NOBODY, *KERNEL, "--net", "tap:htno")
-    assert "/dev/net/tun: Permission denied" in said
-    assert "run as root" in said
-
-
-def _with_device(minor: int | None) -> tuple[str, ...]:
+def _with_device(minor: int | None, mode: int = 0o666) -> tuple[str, ...]:
     """A command prefix: a mount namespace whose /dev/net has this device, or none."""
-    made = f"mknod -m 666 /dev/net/tun c 10 {minor} && " if minor is not None else ""
+    made = f"mknod -m {mode:o} /dev/net/tun c 10 {minor} && " if minor is not None else ""
     script = f'mount -t tmpfs none /dev/net && {made}exec "$@"'
     return "unshare", "--mount", "--", "sh", "-c", script, "sh"
+
+
+def test_no_permission_for_the_device(lab: Lab) -> None:
+    said = refusal(*_with_device(200, 0o600), *NOBODY, *KERNEL, "--net", "tap:htno")
+    assert "/dev/net/tun: Permission denied" in said
+    assert "run as root" in said
 
 
 def test_no_permission_for_an_interface(lab: Lab) -> None:
