@@ -18,7 +18,7 @@ from services.net.ip import loopback, reassembly
 from services.net.socket import abi, stream
 from services.net.socket.options_ip import DEFAULT_TTL
 from services.net.socket.options_tcp import CONGESTION_NAMES, MAX_FIN_S
-from services.net.tcp.limits import MS, SECOND
+from services.net.tcp.limits import MS, SECOND, with_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,12 +103,24 @@ def _switch(of: Callable[[Network], Any], name: str) -> Setting:
     return Setting(lambda network: str(int(getattr(of(network), name))), put)
 
 
+def _put_default(network: Network, name: str, value: Any) -> None:
+    network.tcp_defaults = with_setting(network.tcp_defaults, name, value)
+
+
+def _default(name: str, low: int, high: int, unit: int = 1) -> Setting:
+    """An integer of what TCP sockets start with, kept in `unit`s."""
+
+    def show(network: Network) -> str:
+        return str(int(getattr(network.tcp_defaults, name)) // unit)
+
+    def put(network: Network, words: list[str]) -> None:
+        _put_default(network, name, _numbers(words, 1, low, high)[0] * unit)
+
+    return Setting(show, put)
+
+
 def _limits(network: Network) -> Any:
     return network.tcp.limits
-
-
-def _defaults(network: Network) -> Any:
-    return network.tcp_defaults
 
 
 def _itself(network: Network) -> Any:
@@ -147,7 +159,7 @@ def _put_unprivileged(network: Network, words: list[str]) -> None:
 def _put_congestion(network: Network, words: list[str]) -> None:
     if not words or words[0] not in CONGESTION_NAMES:
         raise PosixError(ENOENT)
-    network.tcp_defaults.congestion = words[0]
+    _put_default(network, "congestion", words[0])
 
 
 def _show_low_water(network: Network) -> str:
@@ -156,7 +168,7 @@ def _show_low_water(network: Network) -> str:
 
 def _put_low_water(network: Network, words: list[str]) -> None:
     bytes_ = _numbers(words, 1, 0, UNLIMITED)[0]
-    network.tcp_defaults.notsent_lowat = 0 if bytes_ == UNLIMITED else bytes_
+    _put_default(network, "notsent_lowat", 0 if bytes_ == UNLIMITED else bytes_)
 
 
 def _send_sizes(network: Network) -> str:
@@ -203,11 +215,11 @@ IPV4 = {
     ),
     "tcp_ecn": _fixed(0),
     "tcp_fastopen": _fixed(0),
-    "tcp_fin_timeout": _attribute(_defaults, "linger2_ns", 1, MAX_FIN_S, SECOND),
+    "tcp_fin_timeout": _default("linger2_ns", 1, MAX_FIN_S, SECOND),
     "tcp_invalid_ratelimit": _attribute(_limits, "invalid_interval_ns", 0, (1 << 31) - 1, MS),
-    "tcp_keepalive_intvl": _attribute(_defaults, "keep_interval_ns", 1, KEEP_MAX_S, SECOND),
-    "tcp_keepalive_probes": _attribute(_defaults, "keep_count", 1, BYTE_MAX),
-    "tcp_keepalive_time": _attribute(_defaults, "keep_idle_ns", 1, KEEP_MAX_S, SECOND),
+    "tcp_keepalive_intvl": _default("keep_interval_ns", 1, KEEP_MAX_S, SECOND),
+    "tcp_keepalive_probes": _default("keep_count", 1, BYTE_MAX),
+    "tcp_keepalive_time": _default("keep_idle_ns", 1, KEEP_MAX_S, SECOND),
     "tcp_max_orphans": _attribute(_limits, "max_orphans", 0, MAX_BACKLOG),
     "tcp_max_syn_backlog": _attribute(_limits, "max_syn_backlog", 1, MAX_BACKLOG),
     "tcp_max_tw_buckets": _attribute(_limits, "max_time_waits", 0, MAX_BACKLOG),
@@ -217,7 +229,7 @@ IPV4 = {
     "tcp_retries2": _fixed(15),
     "tcp_rmem": Setting(_receive_sizes),
     "tcp_sack": _switch(_limits, "sack"),
-    "tcp_syn_retries": _attribute(_defaults, "syn_retries", 1, RETRIES_MAX),
+    "tcp_syn_retries": _default("syn_retries", 1, RETRIES_MAX),
     "tcp_synack_retries": _attribute(_limits, "syn_ack_retries", 0, BYTE_MAX),
     "tcp_syncookies": _switch(_limits, "syn_cookies"),
     "tcp_timestamps": _switch(_limits, "timestamps"),

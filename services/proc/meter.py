@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EVERY = 7
 """Of a thread with dense traps, one slice in so many has them timed."""
-DENSE_NS = 10_000
+DENSE_NS = 50_000
 """Traps that come closer than this, on the average of a slice, are dense."""
 MEMORY_NS = 20_000_000
 """Samples longer than this in all are halved: what a thread did before fades."""

@@ -7,7 +7,6 @@ become of that is worked out here, once.
 
 from __future__ import annotations
 
-from copy import copy
 from errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
@@ -24,8 +23,6 @@ from errno import (
     EPIPE,
 )
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from bus.census import kind
 from bus.errors import PosixError
@@ -49,6 +46,7 @@ from services.net.socket.abi import (
 )
 from services.net.socket.base import gather, scatter, total
 from services.net.socket.inet import V4, V6, InetSocket
+from services.net.tcp.limits import with_setting
 from services.net.tcp.state import State
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ class TcpSocket(InetSocket):
         super().__init__(network, family, type_, protocol, inode, uid)
         self.connection: Connection | None = None
         self.listener: Listener | None = None
-        self.settings = copy(network.tcp_defaults)
+        self.settings = network.tcp_defaults
         """What the next connection or listener starts with."""
         self.send_limit_bytes, self.receive_limit_bytes = SEND_BYTES, RECEIVE_BYTES
         self._readable_before = 0
@@ -278,7 +276,9 @@ class TcpSocket(InetSocket):
 
     def set_setting(self, name: str, value: Any) -> None:
         """Change a setting of the next connection or listener, and of the present one."""
-        setattr(self.settings, name, value)
+        self.settings = with_setting(self.settings, name, value)
+        if self.listener is not None:
+            self.listener.settings = self.settings
         if self.connection is not None:
             setattr(self.connection, name, value)
 
@@ -339,7 +339,7 @@ class TcpSocket(InetSocket):
             raise PosixError(EAGAIN)
         connection = listener.accepted.popleft()
         child = TcpSocket(self.network, self.family, self.type, self.protocol, inode, uid)
-        child.settings = attrs.evolve(self.settings)
+        child.settings = self.settings
         child.kept.update(self.kept)
         child.send_limit_bytes = self.send_limit_bytes
         child.receive_limit_bytes = self.receive_limit_bytes

@@ -6,6 +6,9 @@ where it has one.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import attrs
 
 MS = 1_000_000
@@ -14,9 +17,12 @@ NEVER = 1 << 63
 """A deadline that is not set: later than any time."""
 
 
-@attrs.define
+@attrs.frozen(eq=False)
 class Settings:
-    """Socket options, as they are for a new connection; a listener's are inherited."""
+    """Socket options, as they are for a new connection; a listener's are inherited.
+
+    Shared by all sockets that have them alike: `with_setting` makes others.
+    """
 
     nodelay: bool = False
     cork: bool = False
@@ -46,6 +52,12 @@ class Settings:
     tos: int = 0
     ifindex: int = 0
     dont_fragment: bool = True
+
+
+@functools.lru_cache(512)
+def with_setting(settings: Settings, name: str, value: Any) -> Settings:
+    """The same settings but one; the same object for the same wish, as long as it is remembered."""
+    return attrs.evolve(settings, **{name: value})
 
 
 @attrs.define

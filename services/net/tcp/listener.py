@@ -40,7 +40,7 @@ LISTENER = kind("net", "listener")
 
 
 class Listener:
-    """See the module. `settings` are copied into each new connection; they may be changed."""
+    """See the module. `settings` are each new connection's; others may be put in their place."""
 
     __slots__ = (
         "accepted",
