@@ -55,11 +55,16 @@ def test_fifty_megabytes_over_a_clean_wire(lab: Lab, tmp_path: Path, sends: bool
 
 
 @pytest.mark.slow
-def test_a_short_queue_before_a_bottleneck(lab: Lab, tmp_path: Path) -> None:
-    """10 Mbit/s, 40 ms, 40 frames of queue: the flow finds the rate and keeps most of it."""
-    bottleneck = Impairment(delay_ms=20, rate_mbit=10, queue_frames=40)
+@pytest.mark.parametrize(
+    ("rate_mbit", "queue_frames", "size"), [(10, 40, 8_000_000), (50, 100, 30_000_000)]
+)
+def test_a_short_queue_before_a_bottleneck(
+    lab: Lab, tmp_path: Path, rate_mbit: int, queue_frames: int, size: int
+) -> None:
+    """Round trips of 40 ms: the flow finds the rate and keeps most of it."""
+    bottleneck = Impairment(delay_ms=20, rate_mbit=rate_mbit, queue_frames=queue_frames)
     which = [Flow(near, sends, False) for near in ("linux", "guest") for sends in (True, False)]
-    outcomes, _ = measure(bottleneck, 8_000_000, tmp_path, at_once=False, which=which)
+    outcomes, _ = measure(bottleneck, size, tmp_path, at_once=False, which=which)
     assert all(one.intact for one in outcomes)
     for kind, ratio in ratios(outcomes).items():
         assert ratio >= 0.8, (kind, outcomes)

@@ -41,10 +41,10 @@ def take(c: Connection, segment: Segment, seq: int, size: int) -> bool:
     else:
         fresh, repeated = 0, False
     if ack > una:
-        _advance(c, segment, ack)
+        _advance(c, segment, ack, fresh)
     elif c.snd_nxt > una:
         if fresh or (not size and not moved and not c.sack_on):
-            recovery.duplicate(c)
+            recovery.duplicate(c, fresh)
     else:
         _probe_answered(c, moved)
     if c.tail_to and ack >= c.tail_to:
@@ -71,8 +71,8 @@ def _probe_answered(c: Connection, moved: bool) -> None:
         c.retransmit_at = NEVER
 
 
-def _advance(c: Connection, segment: Segment, ack: int) -> None:
-    """New data is acknowledged."""
+def _advance(c: Connection, segment: Segment, ack: int, fresh: int) -> None:
+    """New data is acknowledged; `fresh` bytes beyond it are told of for the first time."""
     una = c.snd_una
     acked = ack - una
     flight = c.snd_nxt - una
@@ -98,9 +98,14 @@ def _advance(c: Connection, segment: Segment, ack: int) -> None:
         control.cwnd < control.ssthresh and flight << 1 > control.cwnd
     )
     if phase or c.duplicates or board.sacked_bytes:
+        held = board.sacked_bytes
         board.advance(ack)
-        recovery.progress(c, segment, acked, limited)
+        delivered = acked + fresh - (held - board.sacked_bytes)
+        recovery.progress(c, segment, acked, delivered, limited)
     elif limited:
+        if control.ssthresh == NEVER and c.stamps_on and segment.stamps is not None:
+            rtt_ms = (now // MS + c.stamp_offset - segment.stamps[1]) & MASK
+            control.measured(ack, c.snd_nxt, rtt_ms * MS)
         control.on_ack(acked, now, c.rtt.srtt)
     if limited and not c.send_fixed and c.send_limit < control.cwnd << 1:
         send.grow_buffer(c)

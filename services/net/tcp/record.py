@@ -114,7 +114,10 @@ class Record:
         "receive_fixed",
         "receive_limit",
         "received_ns",
+        "recovery_delivered",
+        "recovery_flight",
         "recovery_point",
+        "recovery_sent",
         "remote",
         "remote_address",
         "remote_port",
@@ -254,6 +257,9 @@ class Record:
         self.board = Scoreboard(iss)
         self.phase = 0
         self.recovery_point = iss
+        self.recovery_flight = 0  # bytes in flight when it began; since then, delivered and sent
+        self.recovery_delivered = 0
+        self.recovery_sent = 0
         self.duplicates = 0
         self.undo: tuple[int, int, int] | None = None
         self.lifetime_retransmits = 0  # the next ones are for TCP_INFO, too

@@ -2,7 +2,9 @@
 
 Phases: OPEN; RECOVERY after fast retransmit (RFC 6675 with SACK, RFC 6582 without); LOSS after a
 timeout (RFC 5681 3.1). In all three the scoreboard says what is lost and what is in the pipe, and
-`send.push` retransmits what fits under the congestion window.
+`send.push` retransmits what fits under the congestion window. In RECOVERY with SACK the window
+follows what arrives (Proportional Rate Reduction, RFC 6937): the rate falls to what the control
+wants within a round trip, and however much is found to be lost at once, no burst fills the hole.
 
 If the first acknowledgement after a retransmission echoes a timestamp older than it, the original
 had arrived after all (Eifel, RFC 3522): the window is restored (RFC 4015), and if it was reordering
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from services.net.tcp.segment import Segment
 
 
-def duplicate(c: Connection) -> None:
-    """An acknowledgement that moved nothing, or told of bytes beyond a hole."""
+def duplicate(c: Connection, delivered: int) -> None:
+    """An acknowledgement that moved nothing, or told of `delivered` bytes beyond a hole."""
     c.duplicates += 1
     board = c.board
     una = c.snd_una
@@ -40,6 +42,8 @@ def duplicate(c: Connection) -> None:
         board.duplicate_bytes = min(board.duplicate_bytes + c.mss, c.snd_nxt - una)
     if c.phase == OPEN and (board.lost_to > una or c.duplicates >= board.dup_thresh):
         _begin(c)
+    if c.phase == RECOVERY and c.sack_on:
+        _pace(c, delivered)
 
 
 def _begin(c: Connection) -> None:
@@ -54,6 +58,7 @@ def _begin(c: Connection) -> None:
     c.recovery_point = c.snd_nxt
     c.probing = False
     c.control.on_loss(c.snd_nxt - una, tcp.now_ns)
+    c.recovery_flight, c.recovery_delivered, c.recovery_sent = c.snd_nxt - una, 0, 0
     if board.sent_again_to > una:
         c.undo = None
         return  # a loss after the last recovery's point, but found and sent again during it
@@ -67,6 +72,21 @@ def _begin(c: Connection) -> None:
     send.arm(c, tcp.now_ns + c.rtt.rto)
 
 
+def _pace(c: Connection, delivered: int) -> None:
+    """The window after `delivered` bytes more have left the network: RFC 6937 section 3."""
+    control = c.control
+    c.recovery_delivered += delivered
+    pipe = c.board.pipe(c.snd_una, c.snd_nxt)
+    wanted = control.ssthresh
+    if pipe > wanted:
+        share = -(-c.recovery_delivered * wanted // c.recovery_flight)
+        more = share - c.recovery_sent
+    else:  # the Slow Start Reduction Bound: catch up, but as slow start does
+        most = max(c.recovery_delivered - c.recovery_sent, delivered) + c.mss
+        more = min(wanted - pipe, most)
+    control.cwnd = pipe + max(more, 0)
+
+
 def _remember(c: Connection) -> None:
     """What to restore if the loss turns out to be none, and when it was believed."""
     c.undo = None
@@ -75,10 +95,11 @@ def _remember(c: Connection) -> None:
         c.undo = (c.control.cwnd, c.control.ssthresh, stamp)
 
 
-def progress(c: Connection, segment: Segment, acked: int, limited: bool) -> None:
+def progress(c: Connection, segment: Segment, acked: int, delivered: int, limited: bool) -> None:
     """`acked` bytes more are acknowledged, while something is amiss.
 
-    `limited`: the congestion window was in use, and may grow.
+    `delivered`: bytes that have left the network by it. `limited`: the congestion window was in
+    use, and may grow.
     """
     board = c.board
     una = c.snd_una
@@ -101,12 +122,15 @@ def progress(c: Connection, segment: Segment, acked: int, limited: bool) -> None
         else:
             board.duplicate_bytes = max(board.duplicate_bytes - max(acked - c.mss, 0), 0)
             board.sent_again_to = una
-        # A partial acknowledgement says that the next segment is missing, too.
-        board.lost_to = max(board.lost_to, min(una + c.mss, c.snd_nxt))
+            # A partial acknowledgement says that the next segment is missing, too.
+            board.lost_to = max(board.lost_to, min(una + c.mss, c.snd_nxt))
     else:
         if board.ranges:
             board.judge(una, c.mss)
-        c.control.on_ack(acked, c.tcp.now_ns, c.rtt.srtt)
+        # Not `acked`: a filled hole acknowledges at once what had arrived long before.
+        c.control.on_ack(delivered, c.tcp.now_ns, c.rtt.srtt)
+    if c.phase == RECOVERY and c.sack_on:
+        _pace(c, delivered)
 
 
 def _end(c: Connection) -> None:
@@ -117,6 +141,8 @@ def _end(c: Connection) -> None:
         # RFC 6582 section 3.2, step 3: no burst of what the window would allow now.
         in_flight = c.snd_nxt - una
         c.control.cwnd = min(c.control.ssthresh, max(in_flight, c.mss) + c.mss)
+    elif c.phase == RECOVERY:
+        c.control.cwnd = c.control.ssthresh
     c.phase = OPEN
     c.undo = None
     c.duplicates = 0

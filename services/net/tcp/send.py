@@ -298,6 +298,7 @@ def _send_new(c: Connection, in_pipe: int, more: bool) -> None:
             c.timed_to = until
             c.timed_at = now
         c.sent_ns = now
+        c.recovery_sent += size
         transmit(c, nxt, c.send.slice(nxt, until), flags)
         nxt = until
         room -= size
@@ -354,6 +355,7 @@ def again(c: Connection, start: int, end: int) -> None:
     c.timed_to = 0
     c.lifetime_retransmits += 1
     c.bytes_retransmitted += until - start
+    c.recovery_sent += until - start
     c.tcp.counters["RetransSegs"] += 1
     transmit(c, start, c.send.slice(start, until) if start < until else b"", flags)
 

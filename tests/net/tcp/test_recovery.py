@@ -71,7 +71,39 @@ def test_three_segments_held_above_mean_loss() -> None:
     sack(peer, c, 5)
     assert numbers(peer, first) == [0]
     assert c.phase == 1
+    assert c.control.ssthresh == int(20 * MSS * 0.7)
+    sack(peer, c, ack=20)
     assert c.control.cwnd == int(20 * MSS * 0.7)
+
+
+def test_many_losses_at_once_make_no_burst() -> None:
+    """However much is found to be lost, an acknowledgement lets out little more than it took in."""
+    world = World()
+    c, peer = sacking(world)
+    first = c.snd_una
+    for n in (17, 18, 19):
+        sack(peer, c, n)
+    assert numbers(peer, first) == [0, 1, 2]  # fast retransmit; one delivered, and one more
+    sack(peer, c, ack=1)
+    assert numbers(peer, first) == [3, 4]
+    sack(peer, c, ack=3)
+    assert numbers(peer, first) == [5, 6, 7]
+
+
+def test_few_losses_shrink_the_window_in_proportion() -> None:
+    """About seven segments leave for ten that arrive, and never none for long."""
+    world = World()
+    c, peer = sacking(world)
+    first = c.snd_una
+    c.write(b"y" * (20 * MSS))
+    sent = []
+    for n in range(1, 20):
+        peer.send(ACK, ack=first, sacks=(block(first, 1, n + 1),))
+        sent.append(len(numbers(peer, first)))
+    assert sent[:3] == [1, 1, 1]  # limited transmit (RFC 3042) twice, fast retransmit
+    assert 10 <= sum(sent[3:]) <= 12  # of sixteen
+    assert max(sent) == 1
+    assert "000" not in "".join(map(str, sent))
 
 
 def test_several_holes_are_filled_as_the_pipe_allows() -> None:
