@@ -1,0 +1,1 @@
+"""The disk: a queue of commands in front of an image on the host."""

@@ -1,0 +1,1 @@
+"""Does the disk keep its promises, and its order, when things go wrong?"""
