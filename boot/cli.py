@@ -123,6 +123,10 @@ def _dispatch(words: Sequence[str]) -> int:
         from boot.heap import watch
 
         return watch(options.address, options.once)
+    if options.command == "image":
+        from boot.image.command import image
+
+        return image(options)
     if options.command == "serve":
         from boot.serve.command import serve
 

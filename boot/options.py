@@ -11,6 +11,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+from boot.image.command import add_options
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -204,6 +206,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     heap.add_argument("address", metavar="[HOST:]PORT", help="as given to --metrics")
     heap.add_argument("--once", action="store_true", help="print it once and leave")
+    image = commands.add_parser(
+        "image",
+        help="make, list, check and export disk images",
+        description="ext4 images, as Linux and e2fsprogs understand them.",
+        allow_abbrev=False,
+    )
+    add_options(image)
     commands.add_parser("tour", add_help=False, help="a short tour of real programs")
     commands.add_parser("version", help="print the version")
     return parser

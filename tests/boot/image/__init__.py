@@ -1,0 +1,1 @@
+"""Are the images that we make what others take for ext4?"""
