@@ -13,6 +13,7 @@ import attrs
 import typer
 from rich.console import Console
 
+from bench import fs as files
 from bench import report
 from bench.micro import MICRO
 from bench.net import NET
@@ -20,9 +21,13 @@ from bench.platforms import NAMES, REPOSITORY, GuestProgramsMissing
 from bench.suite import Suite, run_suite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
-    from bench.measure import Benchmark
+    from bench.measure import Benchmark, Progress, Row
+    from bench.platforms import Platform
+
+    Measured = tuple[list[Row], list[Platform]]
 
 RESULTS = REPOSITORY / "bench" / "results"
 
@@ -61,6 +66,30 @@ def net(
 ) -> int:
     """Redis, NGINX, memcached, client and server inside: natively, on Hardtack, on gVisor."""
     return _run(NET, only, platforms, repeats, target, output)
+
+
+@app.command()
+def fs(
+    only: Only = "",
+    platforms: Annotated[str, typer.Option(help="where to run them")] = ",".join(files.PLACES),
+    repeats: Repeats = 3,
+    target: Target = 1.0,
+    output: Output = None,
+) -> int:
+    """Mail, small files, a large one, names, fsync: tmpfs and ext4, Hardtack, gVisor."""
+    by_name = {benchmark.program: benchmark for benchmark in files.BENCHMARKS}
+    names = _comma_separated(only, tuple(by_name), "benchmark")
+    where = _comma_separated(platforms, files.PLACES, "platform")
+    chosen = [by_name[name] for name in names or by_name]
+    settings: dict[str, object] = {"repeats": repeats, "target_s": target}
+    return _show(
+        "fs",
+        report.RATES,
+        lambda progress: files.run(chosen, where, repeats, target, progress),
+        [],
+        settings,
+        output,
+    )
 
 
 @app.command()
@@ -123,36 +152,44 @@ def _run(
     suite: Suite, only: str, platforms: str, repeats: int, target_s: float, output: Path | None
 ) -> int:
     """Measure, print the table, write the file; 1 where something could not be measured."""
-    console = _console()
     names = _comma_separated(only, suite.names, "benchmark")
     where = _comma_separated(platforms, NAMES, "platform")
     benchmarks, complaints = _possible(suite, suite.chosen(names))
+
+    def measured(progress: Progress) -> Measured:
+        return run_suite(
+            suite, benchmarks, where, repeats=repeats, target_s=target_s, progress=progress
+        )
+
+    settings: dict[str, object] = {"repeats": repeats, "target_s": target_s}
+    return _show(suite.name, suite.scale, measured, complaints, settings, output)
+
+
+def _show(
+    name: str,
+    scale: report.Scale,
+    measured: Callable[[Progress], Measured],
+    complaints: list[str],
+    settings: dict[str, object],
+    output: Path | None,
+) -> int:
+    """Measure, print the tables, write the file; 1 where something could not be measured."""
+    console = _console()
     signal.signal(signal.SIGTERM, _leave)  # as Ctrl-C does: what runs is ended first
     try:
         with console.status("building") as status:
-            rows, found = run_suite(
-                suite,
-                benchmarks,
-                where,
-                repeats=repeats,
-                target_s=target_s,
-                progress=status.update,
-            )
+            rows, found = measured(status.update)
     except GuestProgramsMissing as error:
         console.print(f"hardtack bench: error: {error}", markup=False, soft_wrap=True)
         return 1
     if rows:
-        for scale in (suite.scale, report.PROCESSOR):
-            console.print(report.table(rows, found, scale))
+        for shown in (scale, report.PROCESSOR):
+            console.print(report.table(rows, found, shown))
     complaints += report.failures(rows)
     for line in complaints:
         console.print(line, markup=False, soft_wrap=True)
-    path = (
-        output
-        or RESULTS / f"{suite.name}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.json"
-    )
+    path = output or RESULTS / f"{name}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, object] = {"repeats": repeats, "target_s": target_s}
     path.write_text(report.as_json(rows, found, settings))
     console.print(f"all samples: {path}", markup=False, soft_wrap=True)
     return 1 if complaints else 0
