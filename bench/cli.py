@@ -13,6 +13,7 @@ import attrs
 import typer
 from rich.console import Console
 
+from bench import dcache as names_cache
 from bench import fs as files
 from bench import report
 from bench.micro import MICRO
@@ -84,8 +85,28 @@ def fs(
     settings: dict[str, object] = {"repeats": repeats, "target_s": target}
     return _show(
         "fs",
-        report.RATES,
+        (report.RATES, report.PROCESSOR),
         lambda progress: files.run(chosen, where, repeats, target, progress),
+        [],
+        settings,
+        output,
+    )
+
+
+@app.command()
+def dcache(
+    only: Only = "", repeats: Repeats = 5, target: Target = 1.0, output: Output = None
+) -> int:
+    """A directory cache whose look-ups take no lock, and one with read locks (section 7.2.8)."""
+    by_name = {benchmark.program: benchmark for benchmark in names_cache.BENCHMARKS}
+    chosen = [by_name[name] for name in _comma_separated(only, tuple(by_name), "benchmark")]
+    settings: dict[str, object] = {"repeats": repeats, "target_s": target}
+    return _show(
+        "dcache",
+        (report.RATES,),
+        lambda progress: names_cache.run(
+            chosen or names_cache.BENCHMARKS, repeats, target, progress
+        ),
         [],
         settings,
         output,
@@ -162,12 +183,14 @@ def _run(
         )
 
     settings: dict[str, object] = {"repeats": repeats, "target_s": target_s}
-    return _show(suite.name, suite.scale, measured, complaints, settings, output)
+    return _show(
+        suite.name, (suite.scale, report.PROCESSOR), measured, complaints, settings, output
+    )
 
 
 def _show(
     name: str,
-    scale: report.Scale,
+    scales: tuple[report.Scale, ...],
     measured: Callable[[Progress], Measured],
     complaints: list[str],
     settings: dict[str, object],
@@ -183,7 +206,7 @@ def _show(
         console.print(f"hardtack bench: error: {error}", markup=False, soft_wrap=True)
         return 1
     if rows:
-        for shown in (scale, report.PROCESSOR):
+        for shown in scales:
             console.print(report.table(rows, found, shown))
     complaints += report.failures(rows)
     for line in complaints:
