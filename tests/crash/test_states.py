@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zlib
 
 import pytest
 
+from boot.image import mkfs
 from services.fs.ext4.device import SECTOR_BYTES
 from tests.crash import verdict
 from tests.crash.recorder import Flushed, Recorder, Returned, Written
@@ -119,6 +121,19 @@ def test_a_file_system_that_flushes_keeps_every_promise() -> None:
 def test_one_that_does_not_is_found_out(sums: bool) -> None:
     tally = swept(Kind(flushes=False, sums=sums))
     assert tally.broken if sums else tally.refused
+
+
+@pytest.mark.skipif(shutil.which("e2fsck") is None, reason="no e2fsprogs")
+def test_e2fsck_has_an_opinion_of_its_own() -> None:
+    image = bytearray(8 << 20)
+    for offset, content in mkfs.file_system(len(image), bytes(range(16)), 1_700_000_000):
+        image[offset : offset + len(content)] = content
+    kept, complaint = verdict.e2fsck(bytes(image))
+    assert complaint is None
+    assert len(kept) == len(image)
+    root = image.find((0o40755).to_bytes(2, "little"), 2 * mkfs.BLOCK)
+    image[root : root + 2] = bytes(2)  # the root directory is none
+    assert verdict.e2fsck(bytes(image))[1]
 
 
 def test_workloads_make_sense_and_are_many() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -50,3 +51,23 @@ def test_the_backups_are_good_enough_to_repair_from(tmp_path: Path) -> None:
 def test_a_size_that_cannot_be_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="from 8M to 1T"):
         list(mkfs.file_system(size, UUID, 0))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.skipif(shutil.which("e2fsck") is None, reason="no e2fsprogs")
+def test_linux_mounts_it_and_writes_with_its_journal(tmp_path: Path) -> None:
+    image, place = tmp_path / "disk.ext4", tmp_path / "mounted"
+    made(image, 300 << 20)
+    place.mkdir()
+    words = ["mount", "-t", "ext4", "-o", "loop", image, place]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("no loop devices here")
+    try:
+        (place / "directory").mkdir()
+        (place / "directory/file").write_bytes(bytes(range(256)) * 8192)
+        (place / "link").symlink_to("directory/file")
+        assert (place / "link").read_bytes() == bytes(range(256)) * 8192
+    finally:
+        subprocess.run(["umount", place], check=True)
+    check = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout + check.stderr
