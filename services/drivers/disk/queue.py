@@ -330,6 +330,7 @@ class Queue:
     def _split(self, transfer: Transfer) -> None:
         del self._flying[transfer]
         self._again.extend(transfer.commands)
+        transfer.commands = ()
 
     def _end(self, transfer: Transfer, error: int, content: memoryview) -> None:
         transfer.answered = True
@@ -343,7 +344,9 @@ class Queue:
 
     def _land(self, transfer: Transfer) -> None:
         del self._flying[transfer]
-        for command in transfer.commands:
+        # Its deadline may stay noted for a while: that must not keep the content.
+        commands, transfer.commands = transfer.commands, ()
+        for command in commands:
             self._release(command)
 
     def _answer(self, command: Command, error: int, content: memoryview = _NOTHING) -> None:

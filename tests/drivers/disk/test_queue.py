@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from errno import EIO
 from random import Random
 
@@ -198,3 +200,18 @@ def test_nothing_stays_behind(count: int) -> None:
     assert not queue._starts
     assert not queue._ends
     assert queue.next_event() is None
+
+
+def test_a_command_that_hangs_does_not_keep_the_content_of_others() -> None:
+    disk = Disk(Queue())
+    disk.ask(Kind.WRITE, 0, 1, 1)
+    disk.go()
+    for _ in range(50):
+        command = disk.ask(Kind.WRITE, 100, 8, 2)
+        (transfer,) = disk.go()
+        disk.perform(transfer)
+        gone = weakref.ref(command)
+        disk.answers.clear()
+        del command, transfer
+        gc.collect()
+        assert gone() is None
