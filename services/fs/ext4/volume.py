@@ -1,0 +1,188 @@
+"""A volume: its superblock, its groups, and how an inode is found.
+
+What we cannot read is refused by name (`Refused`); what we can read but must not write makes the
+volume read-only. What contradicts itself is `Damaged`: EUCLEAN, or EBADMSG where a checksum tells,
+as Linux has it; the message says where.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from services.fs.ext4 import layout
+from services.fs.ext4.blocks import BlockCache
+from services.fs.ext4.checksum import MASK, crc16, crc32c
+from services.fs.ext4.damage import Damaged, Refused
+from services.fs.ext4.device import SECTOR_BYTES
+from services.fs.ext4.inode import Inode, parse
+from services.fs.ext4.layout import Incompat, RoCompat
+
+if TYPE_CHECKING:
+    from services.fs.ext4.device import BlockDevice
+
+MAX_BLOCK_LOG = 6
+"""Blocks of 64 KiB; blocks larger than a page are read all the same."""
+CRC32C = 1
+
+
+class Volume:
+    """A volume whose superblock is `raw`, 1024 bytes, on a disk of `disk_bytes`. Refused."""
+
+    def __init__(self, raw: bytes, disk_bytes: int) -> None:
+        if len(raw) < layout.SUPER_BYTES or layout.SUPER.read(raw)["magic"] != layout.SUPER_MAGIC:
+            raise Refused("no ext2, ext3 or ext4 volume is there: its magic number is missing")
+        fields = layout.SUPER.read(raw)
+        self.incompat = Incompat(fields["incompat"])
+        self.ro_compat = RoCompat(fields["ro_compat"])
+        if fields["rev_level"] == 0:
+            self.incompat, self.ro_compat = Incompat(0), RoCompat(0)
+        self._check_features()
+        uuid = raw[0x68:0x78]
+        self.checksums = bool(self.ro_compat & RoCompat.METADATA_CSUM)
+        if self.checksums:
+            if fields["checksum_type"] != CRC32C:
+                raise Refused(f"checksum type {fields['checksum_type']} is unknown")
+            if crc32c(MASK, raw[:0x3FC]) != fields["checksum"]:
+                raise Refused("the superblock's checksum is wrong: e2fsck may mend it")
+        by_seed = self.incompat & Incompat.CSUM_SEED
+        self.seed = fields["checksum_seed"] if by_seed else crc32c(MASK, uuid)
+        self._uuid = uuid
+        self.wide = bool(self.incompat & Incompat.BIT64)
+        self._take_sizes(fields, disk_bytes)
+        self.first_meta_bg = fields["first_meta_bg"]
+        self.journal_inode = fields["journal_inum"]
+        self.last_orphan = fields["last_orphan"]
+        known = {int(flag) for flag in RoCompat} - {
+            RoCompat.BIGALLOC, RoCompat.QUOTA, RoCompat.PROJECT, RoCompat.READONLY,
+            RoCompat.VERITY, RoCompat.ORPHAN_PRESENT,
+        }  # fmt: skip
+        unwritable = RoCompat(int(self.ro_compat) & ~sum(known))
+        self.read_only_because = layout.feature_names(unwritable)
+        """The features for whose sake nothing may be written; empty: there are none."""
+        self.cache = BlockCache(self.block_bytes)
+
+    def _check_features(self) -> None:
+        if self.incompat & Incompat.JOURNAL_DEV:
+            raise Refused("it is an external journal, not a volume")
+        if self.incompat & Incompat.RECOVER:
+            raise Refused("its journal has not been replayed: e2fsck does that")
+        unknown = Incompat(int(self.incompat) & ~int(layout.READABLE))
+        if unknown:
+            raise Refused(f"unknown features: {layout.feature_names(unknown)}")
+        if self.ro_compat & RoCompat.BIGALLOC:
+            raise Refused("unknown features: bigalloc")
+
+    def _take_sizes(self, fields: dict[str, int], disk_bytes: int) -> None:
+        if fields["log_block_size"] > MAX_BLOCK_LOG:
+            raise Refused(f"blocks of 2^{10 + fields['log_block_size']} bytes are too large")
+        self.block_bytes = block_bytes = 1024 << fields["log_block_size"]
+        self.blocks = fields["blocks_count_lo"] | (fields["blocks_count_hi"] << 32) * self.wide
+        self.first_block = fields["first_data_block"]
+        self.blocks_per_group = fields["blocks_per_group"]
+        self.inodes = fields["inodes_count"]
+        self.inodes_per_group = fields["inodes_per_group"]
+        old = fields["rev_level"] == 0
+        self.inode_bytes = 128 if old else fields["inode_size"]
+        self.desc_bytes = fields["desc_size"] if self.wide else 32
+        inode_bytes = self.inode_bytes
+        if not 128 <= inode_bytes <= block_bytes or inode_bytes & (inode_bytes - 1):
+            raise Refused(f"inodes of {inode_bytes} bytes cannot be")
+        if not 32 <= self.desc_bytes <= 1024 or self.desc_bytes & (self.desc_bytes - 1):
+            raise Refused(f"group descriptors of {self.desc_bytes} bytes cannot be")
+        if self.wide and self.desc_bytes < 64:
+            raise Refused(f"group descriptors of {self.desc_bytes} bytes are too short for 64bit")
+        if self.first_block != (1 if block_bytes == 1024 else 0):
+            raise Refused(f"the first block cannot be {self.first_block}")
+        most = 8 * block_bytes
+        if not 0 < self.blocks_per_group <= most or not 0 < self.inodes_per_group <= most:
+            raise Refused("the sizes of its groups cannot be")
+        if self.first_block >= self.blocks or self.blocks * block_bytes > disk_bytes:
+            raise Refused(
+                f"it has {self.blocks} blocks of {block_bytes} bytes,"
+                f" but the disk only {disk_bytes} bytes"
+            )
+        self.groups = -(-(self.blocks - self.first_block) // self.blocks_per_group)
+        if self.inodes != self.groups * self.inodes_per_group:
+            raise Refused(f"{self.inodes} inodes do not fill {self.groups} groups")
+
+    # Blocks and groups
+
+    def block(self, number: int, where: str) -> bytes:
+        """A block that something at `where` names. NeedBlock, Damaged."""
+        if not self.first_block <= number < self.blocks:
+            raise Damaged(where, f"block {number} is outside of the volume")
+        return self.cache.get(number)
+
+    def _has_super(self, group: int) -> bool:
+        """Whether a group begins with a copy of the superblock (sparse_super: 0, 1, 3^n ...)."""
+        if group < 2 or not self.ro_compat & RoCompat.SPARSE_SUPER:
+            return True
+        for base in (3, 5, 7):
+            power = base
+            while power < group:
+                power *= base
+            if power == group:
+                return True
+        return False
+
+    def _descriptor_block(self, index: int) -> int:
+        """Where the `index`th block of group descriptors lies."""
+        per_block = self.block_bytes // self.desc_bytes
+        if not self.incompat & Incompat.META_BG or index < self.first_meta_bg:
+            return self.first_block + 1 + index
+        group = index * per_block
+        return self.first_block + group * self.blocks_per_group + self._has_super(group)
+
+    def inode_table(self, group: int) -> int:
+        """The first block of a group's inodes. NeedBlock, Damaged."""
+        where = f"group {group}"
+        index, slot = divmod(group, self.block_bytes // self.desc_bytes)
+        raw = self.block(self._descriptor_block(index), where)
+        raw = raw[slot * self.desc_bytes : (slot + 1) * self.desc_bytes]
+        self._check_group(group, raw)
+        table = layout.GROUP.read(raw)["inode_table_lo"]
+        if self.wide:
+            table |= layout.GROUP_HIGH.read(raw)["inode_table_hi"] << 32
+        return table
+
+    def _check_group(self, group: int, raw: bytes) -> None:
+        head, told, rest = raw[:0x1E], raw[0x1E:0x20], raw[0x20:]
+        number = group.to_bytes(4, "little")
+        if self.checksums:
+            right = crc32c(crc32c(self.seed, number), head + b"\0\0" + rest) & 0xFFFF
+        elif self.ro_compat & RoCompat.GDT_CSUM:
+            right = crc16(0xFFFF, self._uuid + number + head + (rest if self.wide else b""))
+        else:
+            return
+        if right != int.from_bytes(told, "little"):
+            raise Damaged(f"group {group}", "its checksum is wrong", checksum=True)
+
+    # Inodes
+
+    def inode(self, number: int) -> Inode:
+        """An inode by its number. NeedBlock, Damaged."""
+        where = f"inode {number}"
+        if not 1 <= number <= self.inodes:
+            raise Damaged(where, f"there are {self.inodes} only")
+        group, index = divmod(number - 1, self.inodes_per_group)
+        block_bytes = self.block_bytes
+        block, offset = divmod(index * self.inode_bytes, block_bytes)
+        raw = self.block(self.inode_table(group) + block, where)
+        inode = parse(number, raw[offset : offset + self.inode_bytes], block_bytes)
+        if self.checksums:
+            inode.seed = self._inode_seed(inode)
+            if not inode.is_checksum_right():
+                raise Damaged(where, "its checksum is wrong", checksum=True)
+        return inode
+
+    def _inode_seed(self, inode: Inode) -> int:
+        return crc32c(self.seed, struct.pack("<II", inode.number, inode.generation))
+
+
+def open_volume(device: BlockDevice) -> Volume:
+    """The volume on a device that never makes its caller wait. Refused."""
+    first, count = layout.SUPER_OFFSET // SECTOR_BYTES, layout.SUPER_BYTES // SECTOR_BYTES
+    if device.sectors < first + count:
+        raise Refused("the disk is too small for a volume")
+    return Volume(device.read(first, count), device.sectors * SECTOR_BYTES)
