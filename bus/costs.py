@@ -22,9 +22,8 @@ GROUP = 8
 ALIGNMENT = 16
 SMALL_BYTES = 512
 HEADER_BYTES = 8
-GENERATOR_BYTES = 256
-"""A generator object and the fixed part of its frame (CPython's Include/internal/pycore_frame.h),
-rounded up."""
+GENERATOR_BYTES = types.CoroutineType.__basicsize__ + 16
+"""A coroutine or generator with the fixed part of its frame, and the collector's header."""
 
 _SHARED = (
     type,

@@ -106,8 +106,8 @@ static int one_datagram(void)
 static int one_interest(void)
 {
     static int epoll = -1;
-    struct epoll_event event = {.events = EPOLLIN};
-    int fd = eventfd(0, 0);
+    int fd = eventfd(100000, 0);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 100000 + fd};
 
     if (epoll < 0)
         epoll = epoll_create1(0);
@@ -119,8 +119,8 @@ static int one_interest(void)
 static int one_timer(void)
 {
     timer_t timer;
-    struct sigevent silent = {.sigev_notify = SIGEV_NONE};
-    struct itimerspec when = {.it_value.tv_sec = 100000};
+    struct sigevent silent = {.sigev_notify = SIGEV_NONE, .sigev_value.sival_int = 100000};
+    struct itimerspec when = {.it_value.tv_sec = 100000, .it_interval.tv_sec = 1000};
 
     return timer_create(CLOCK_MONOTONIC, &silent, &timer) || timer_settime(timer, 0, &when, NULL) ? -1 : 0;
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OVERRUN_MAX = 0x7FFF_FFFF
 ALARM = kind("proc", "interval timer")
+NOTICE = kind("proc", "timer's signal")
 
 
 class Alarm:
@@ -42,12 +43,10 @@ class Alarm:
         "target",
     )
 
-    def __init__(
-        self, process: Process, info: SigInfo | None, clock: CpuClock | None = None
-    ) -> None:
+    def __init__(self, process: Process, clock: CpuClock | None = None) -> None:
         ALARM.made()
         self.process = process
-        self.info = info
+        self.info: SigInfo | None = None
         """What is sent; None: nothing (SIGEV_NONE)."""
         self.clock = clock
         self.target: Thread | None = None
@@ -60,7 +59,14 @@ class Alarm:
         self._pending = False
 
     def __del__(self) -> None:
+        if self.info is not None:
+            NOTICE.freed()
         ALARM.freed()
+
+    def notify(self, signal: int, code: int) -> None:
+        """Set what is sent; once."""
+        self.info = SigInfo(signal, code, source=self)
+        NOTICE.made()
 
     def now_ns(self, caller: Thread) -> int:
         """What its clock shows."""
@@ -125,13 +131,12 @@ class PosixTimer(Alarm):
     def __init__(
         self,
         process: Process,
-        info: SigInfo | None,
         clock: CpuClock | None,
         by: int,
         number: int,
         value: int,
     ) -> None:
-        super().__init__(process, info, clock)
+        super().__init__(process, clock)
         self.by = by
         """The id of the clock that absolute times are given in."""
         self.number = number

@@ -72,7 +72,7 @@ _CLASSES: tuple[tuple[int, str, str], ...] = (
         "a timer, an alarm or a wait's entry: 744",
         "futex timer_create timer_settime"
         " setitimer nanosleep clock_nanosleep poll ppoll select pselect6 epoll_wait epoll_pwait"
-        " epoll_pwait2 epoll_ctl rt_sigaction rt_sigtimedwait wait4 waitid",
+        " epoll_pwait2 epoll_ctl pause rt_sigsuspend rt_sigaction rt_sigtimedwait wait4 waitid",
     ),
 )
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bus.costs import coroutine_bytes, cost_of
+from services.drivers.ram.api import PAGE_BYTES
 from services.fs.api import Attr
-from services.proc.alarms import ALARM, PosixTimer
+from services.proc.alarms import ALARM, NOTICE, PosixTimer
 from services.proc.descriptors import DESCRIPTOR, DESCRIPTORS, Descriptor, DescriptorTable, OpenFile
 from services.proc.files.epoll import ITEM, EpollFile
 from services.proc.files.eventfd import EventFile
@@ -29,6 +30,7 @@ from services.proc.files.unix.stream import StreamSocket
 from services.proc.futex import WAITER, Waiter
 from services.proc.park import TIMER, Timer, WaitQueue
 from services.proc.signals.core import ACTIONS, SIGNAL, Actions, SigInfo
+from services.proc.space import AddressSpace
 from services.proc.task import PROCESS, THREAD, Directories, Process, Thread
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ ENTRY_BYTES = 56
 ONE_ENTRY_BYTES = getsizeof({1: 1}) - getsizeof({})
 METHOD_BYTES = 64
 """A bound method: the callback of an armed timer."""
-TASK_BYTES = 1600
+VIEW_BYTES = getsizeof(memoryview(b""))
+"""The flags of code pages, as its user memory sees them."""
+TASK_BYTES = 1400
 """A Trio task, its context, its name and its places in Trio's own tables."""
 
 
@@ -54,7 +58,7 @@ class _Samples:
 
     def __init__(self, core: Core) -> None:
         self.numbers: Iterator[int] = itertools.count(FAR)
-        ram: Any = SimpleNamespace(bytes=None, words=None)
+        ram: Any = SimpleNamespace(bytes=memoryview(b""), words=bytes(PAGE_BYTES), frames=0)
         self.core = core
         self.fs: Any = SimpleNamespace()
         self.kernel = SimpleNamespace(
@@ -67,7 +71,7 @@ class _Samples:
 
     def alarm(self) -> PosixTimer:
         """A timer of timer_create(2)."""
-        timer = PosixTimer(self.parent, SigInfo(40), None, 1, 1, next(self.numbers))
+        timer = PosixTimer(self.parent, None, 1, next(self.numbers), next(self.numbers))
         timer.interval_ns = next(self.numbers)
         return timer
 
@@ -81,7 +85,12 @@ class _Samples:
         """One as fork makes it."""
         process = Process(self.kernel, next(self.numbers), self.parent)
         process.actions = self.parent.actions
+        process.credentials = self.parent.credentials.changed()
         process.directories = Directories(1, 1, 0o022)
+        process.space = AddressSpace(self.kernel.ram, self.fs, self.fs, next(self.numbers), 0)
+        process.threads = {next(self.numbers): self.owner}
+        process.exe_path = b"/usr/bin/%15d" % next(self.numbers)
+        process.auxv = b"%336d" % next(self.numbers)
         process.start_ns = next(self.numbers)
         process.comm = b"%15d" % next(self.numbers)
         return process
@@ -130,7 +139,7 @@ def measure(core: Core) -> None:
     s = _Samples(core)
     n, fs, kernel, owner = s.numbers, s.fs, s.kernel, s.owner
     ACTIONS.measure(Actions)
-    PROCESS.measure(s.process, beside_bytes=2 * ENTRY_BYTES)
+    PROCESS.measure(s.process, beside_bytes=2 * ENTRY_BYTES + VIEW_BYTES)
     from services.proc.trap import Gate, relay  # the gate imports every room
 
     running = coroutine_bytes(Gate.run_thread) + coroutine_bytes(relay)
@@ -141,7 +150,8 @@ def measure(core: Core) -> None:
     PARCEL.measure(lambda: Parcel([], 0))
     MESSAGE.measure(lambda: Message(b"", 768, fs, (next(n), 0, 0)), beside_bytes=16)
     TIMER.measure(lambda: (next(n), Timer(next(n), _nothing)), beside_bytes=32)
-    ALARM.measure(s.alarm, beside_bytes=ENTRY_BYTES + METHOD_BYTES)
+    ALARM.measure(s.alarm, beside_bytes=METHOD_BYTES)
+    NOTICE.measure(lambda: SigInfo(40, -2, source=s.owner))
     WAITER.measure(
         lambda: ((next(n), next(n)), {Waiter(s.plain, 1, None): None}),  # type: ignore[arg-type]
         beside_bytes=ENTRY_BYTES,
@@ -174,7 +184,6 @@ def _measure_items(s: _Samples) -> None:
         - cost_of(s.unwatched)
         - EpollFile.heap.cost_bytes
         - ONE_ENTRY_BYTES
-        + ENTRY_BYTES
     )
     for epoll in made:
         for item in list(epoll.items.values()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import trio
 
-from bus.census import kind
+from bus.census import EMPTY_DICT, kind
 from services.fs.api import At
 from services.proc.abi import RLIM_INFINITY
 from services.proc.credentials import Credentials as Credentials
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from services.drivers.cpu.api import Context
     from services.drivers.ram.api import Extent
+    from services.proc.alarms import PosixTimer
     from services.proc.cputimers import CpuTimers
     from services.proc.descriptors import DescriptorTable, OpenFile
     from services.proc.kernel import Kernel
@@ -156,6 +157,7 @@ class Process:
         "subreaper",
         "threads",
         "timers",
+        "timers_charged",
         "vfork_done",
         "zombie",
     )
@@ -209,6 +211,7 @@ class Process:
         self.alarm: Any = None
         self.itimers: dict[int, Any] = {}
         self.timers: dict[int, Any] = {}
+        self.timers_charged = EMPTY_DICT
         self.next_timer = 0
         self.nice: int = parent.nice if parent else 0
         self.dumpable: int = parent.dumpable if parent else 1
@@ -223,7 +226,14 @@ class Process:
         self.oom_score_adj: int = parent.oom_score_adj if parent else 0
 
     def __del__(self) -> None:
+        PROCESS.grew(EMPTY_DICT - self.timers_charged)
         PROCESS.freed()
+
+    def add_timer(self, timer: PosixTimer) -> None:
+        """timer_create(2)."""
+        self.next_timer += 1
+        self.timers[timer.number] = timer
+        self.timers_charged = PROCESS.resized(self.timers_charged, self.timers)
 
     def become(self, credentials: Credentials) -> None:
         """Act for somebody else from now on; who changes sides is not to be looked into."""

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from services.proc.task import Thread
 
 ARGUMENTS = (RDI, RSI, RDX, R10, R8, R9)
+TURN_NS = 5_000_000
+"""How long a thread may go on when nothing of what it does waits and each of its runs is short: the
+ticker sees only runs that fill a slice."""
 _FRESH = object()
 """Stands for what a coroutine yielded that was not started yet."""
 
@@ -332,9 +335,10 @@ class Gate:
         kernel, core, meter = self.kernel, self.core, self.meter
         process, usage, unsampled = thread.process, thread.usage, 0
         clock, collect = perf_counter_ns, kernel.collect
-        thread.resumed_ns = clock()
+        thread.resumed_ns = turn_ns = clock()
         try:
             while not thread.killed:
+                waits = usage.waits
                 if thread.work and not await relay(thread, attend(thread), _FRESH):
                     break
                 core.switch(thread.context)
@@ -365,8 +369,12 @@ class Gate:
                     if result is not None:
                         core.poke(thread.context, RAX, result)
                 elif not thread.work:
+                    turn_ns = 0  # preempted
+                if usage.waits != waits:
+                    turn_ns = now
+                elif now - turn_ns > TURN_NS:
                     await trio.lowlevel.checkpoint()
-                    thread.resumed_ns = clock()
+                    thread.resumed_ns = turn_ns = clock()
                     if not core.is_loaded(thread.context):
                         usage.preemptions += 1
         finally:

@@ -15,6 +15,8 @@ vm.max_map_count.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from sys import getsizeof
+from typing import Self
 
 import attrs
 
@@ -30,7 +32,23 @@ LOW_START, LOW_END = 1 << 30, 2 << 30
 
 REGION = kind("vm", "region")
 REGION_MAP = kind("vm", "region map")
+FILE_NAME = kind("vm", "file name")
 EMPTY_BYTES = 2 * EMPTY_LIST + EMPTY_DICT
+
+
+class FileName(bytes):
+    """The path of a mapped file: charged once, however many regions share it."""
+
+    __slots__ = ()
+
+    def __new__(cls, path: bytes) -> Self:
+        """A copy of `path`."""
+        made = super().__new__(cls, path)
+        FILE_NAME.grew(getsizeof(made))
+        return made
+
+    def __del__(self) -> None:
+        FILE_NAME.grew(-getsizeof(self))
 
 
 @attrs.define(eq=False)

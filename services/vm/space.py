@@ -34,7 +34,7 @@ from services.vm.paging import (
     PROT_WRITE,
     USER_TOP,
 )
-from services.vm.regions import MAX_REGIONS, STACK_GAP, Region, RegionMap
+from services.vm.regions import MAX_REGIONS, STACK_GAP, FileName, Region, RegionMap
 from services.vm.tables import Tables
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class AddressSpace:
             node,
             call.offset,
             call.may_write,
-            call.name,
+            FileName(call.name) if node is not None and call.name else call.name,
             grows,
         )
         region = regions.insert(region)

@@ -32,7 +32,6 @@ from services.proc.calls.clock import (
     read_clock,
     read_timespec,
 )
-from services.proc.signals.core import SigInfo
 from services.proc.table import syscall
 
 if TYPE_CHECKING:
@@ -43,13 +42,14 @@ ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = 0, 1, 2
 
 def _make_itimer(process: Process, which: int) -> Alarm:
     if which == ITIMER_REAL:
-        alarm = Alarm(process, None)
-        alarm.info = SigInfo(SIGALRM, SI_KERNEL, source=alarm)
+        alarm = Alarm(process)
+        alarm.notify(SIGALRM, SI_KERNEL)
         return alarm
     virtual = which == ITIMER_VIRTUAL
     kind = cputimers.VIRTUAL if virtual else cputimers.PROFILE
-    info = SigInfo(SIGVTALRM if virtual else SIGPROF, SI_KERNEL)
-    return TickingAlarm(process, info, cpuclock.CpuClock(process, None, kind))
+    ticking = TickingAlarm(process, cpuclock.CpuClock(process, None, kind))
+    ticking.notify(SIGVTALRM if virtual else SIGPROF, SI_KERNEL)
+    return ticking
 
 
 def _itimer(t: Thread, which: int) -> Alarm:
@@ -146,12 +146,11 @@ async def sys_timer_create(t: Thread, clock: int, event: int, where: int) -> int
     number = process.next_timer
     wanted = await _read_event(t, event) if event else _Event(number, SIGALRM, SIGEV_SIGNAL, None)
     await t.copyout(where, struct.pack("<i", number))
-    timer = PosixTimer(process, None, counted, s32(clock), number, wanted.value)
+    timer = PosixTimer(process, counted, s32(clock), number, wanted.value)
     timer.target = wanted.target
     if wanted.kind != SIGEV_NONE:
-        timer.info = SigInfo(wanted.signal, SI_TIMER, source=timer)
-    process.next_timer += 1
-    process.timers[number] = timer
+        timer.notify(wanted.signal, SI_TIMER)
+    process.add_timer(timer)
     return 0
 
 

@@ -19,6 +19,7 @@ from collections import deque
 from errno import EEXIST, EINVAL, ELOOP, ENOENT, EPERM
 from typing import TYPE_CHECKING
 
+from bus.census import EMPTY_DICT
 from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.proc.abi import O_RDWR, POLLERR, POLLHUP, POLLIN, POLLRDNORM
@@ -77,18 +78,23 @@ class Item:
 class EpollFile(AnonFile):
     """An epoll instance."""
 
-    __slots__ = ("_ready", "items", "remotes", "waiters")
+    __slots__ = ("_charged", "_ready", "items", "remotes", "waiters")
     kind = "eventpoll"
     heap = charge_kind("proc", "epoll")
 
     def __init__(self) -> None:
         super().__init__(O_RDWR)
+        self._charged = EMPTY_DICT
         self.items: dict[tuple[OpenFile, int], Item] = {}
         self._ready: deque[Item] = deque()
         self.remotes = 0
         """How many items are files whose readiness must be refreshed."""
         self.queue: WaitQueue = WaitQueue()
         self.waiters = WaitQueue()
+
+    def __del__(self) -> None:
+        self.heap.grew(EMPTY_DICT - self._charged)
+        self.heap.freed()
 
     # The interest list ----------------------------------------------------------------------
 
@@ -102,6 +108,7 @@ class EpollFile(AnonFile):
             raise PosixError(EEXIST)
         item = Item(self, file, fd, events | POLLERR | POLLHUP, data)
         self.items[file, fd] = item
+        self._charged = self.heap.resized(self._charged, self.items)
         self.remotes += file.remote
         assert file.queue is not None
         file.queue.add(item)
