@@ -7,6 +7,7 @@ returns the service; the supervisor gives it its lifecycle. Tests boot with buil
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -151,6 +152,31 @@ def build_hosttree(machine: Machine) -> Service:
     return HostTreeService(machine.memory)
 
 
+def build_disk(machine: Machine) -> Service:
+    """The disk behind --image; without one nobody answers there."""
+    image = machine.config.image
+    if image is None:
+        return Hardware(lambda: None)
+    from boot.config import ConfigError
+    from services.drivers.disk.media import ImageRefused
+    from services.drivers.disk.service import DiskService
+    from services.fs.ext4.damage import Refused
+    from services.fs.ext4.device import FileDevice
+    from services.fs.ext4.volume import open_volume
+
+    try:
+        disk = DiskService(machine.memory, image, read_only=True)
+    except ImageRefused as refused:
+        raise ConfigError(refused.cause, refused.cure) from None
+    try:
+        with contextlib.closing(FileDevice(image, read_only=True)) as device:
+            open_volume(device)
+    except (Refused, OSError) as refused:
+        disk.close()
+        raise ConfigError(f"image {image}: {refused}", "see: hardtack image check") from None
+    return disk
+
+
 def build_nic(machine: Machine) -> Service:
     """The network card, connected as --net says; `machine.wires` are interrupt and doorbell."""
     from boot.config import ConfigError
@@ -190,6 +216,7 @@ def build_fs(machine: Machine) -> Service:
         root_mount(config),
         boot_mounts(config),
         files=boot_files(config, card),
+        disk=None if config.image is None else bus.port("fs", "disk"),
     )
 
 
@@ -245,6 +272,7 @@ BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "entropy": build_entropy,
     "console": build_console,
     "hosttree": build_hosttree,
+    "disk": build_disk,
     "nic": build_nic,
     "vm": build_vm,
     "fs": build_fs,

@@ -60,6 +60,8 @@ class Config:
     argv: tuple[str, ...]
     root: str = "/"
     root_writable: bool = False
+    image: str | None = None
+    """A disk image that is the guest's /, in place of `root`."""
     binds: tuple[Bind, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     workdir: str = "/"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def root_mount(config: Config) -> MountSpec:
     """The guest's /: a directory of the host, under a memory overlay unless it is writable."""
+    if config.image is not None:
+        return MountSpec(b"/", "ext4", os.fsencode(config.image), "ro")
     options = "rw" if config.root_writable else ""
     return MountSpec(b"/", "hosttree", os.fsencode(config.root), options)
 

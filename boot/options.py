@@ -68,6 +68,11 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         help="host directory that is the guest's / (%(default)s), read-only unless rw",
     )
     guest.add_argument(
+        "--image",
+        metavar="FILE",
+        help="ext4 image that is the guest's / in place of --root; read-only",
+    )
+    guest.add_argument(
         "--bind",
         action="append",
         default=[],
@@ -255,6 +260,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             argv=command,
             root=root,
             root_writable=root_writable,
+            image=options.image,
             binds=tuple(c.parse_bind(text) for text in options.bind),
             env=c.guest_env(options.env, uid, os.environ),
             workdir=options.workdir,

@@ -123,6 +123,7 @@ _DRIVERS = (
     ServiceSpec("entropy", 0, owns="randomness"),
     ServiceSpec("console", 0, owns="the caller's standard streams and terminal"),
     ServiceSpec("hosttree", 0, owns="directories of the host"),
+    ServiceSpec("disk", 0, owns="the disk image and the commands on their way to it"),
     ServiceSpec("nic", 0, owns="the network card and what it is connected to"),
 )
 
@@ -131,7 +132,10 @@ EMBEDDED = Topology(
         *_DRIVERS,
         ServiceSpec("vm", 1, owns="address spaces, frames, page faults"),
         ServiceSpec(
-            "fs", 2, frozenset({"vm", "hosttree", "clock"}), owns="the tree, files, the page cache"
+            "fs",
+            2,
+            frozenset({"vm", "hosttree", "clock", "disk"}),
+            owns="the tree, files, the page cache",
         ),
         ServiceSpec(
             "net", 2, frozenset({"vm", "clock", "entropy", "nic"}), owns="sockets, TCP, UDP, IP"

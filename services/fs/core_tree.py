@@ -237,7 +237,7 @@ class Tree:
                 directory.order.remove(name)
         dentry = self.attach(parent, name, inode)
         dentry.hides = inode is not None
-        dentry.seen_ns = self.ticks()
+        dentry.seen_ns = FOREVER if directory.volume.private else self.ticks()
         if inode is not None and not inode.changed:
             inode.checked_ns = dentry.seen_ns
         self.clean[dentry] = None

@@ -124,6 +124,7 @@ class Volume:
         "next_ino",
         "no_exec",
         "options",
+        "private",
         "read_only",
         "root",
         "source",
@@ -150,6 +151,8 @@ class Volume:
         self.volatile = False
         """Others change the store too: names are asked for again with every request."""
         self.root: Dentry
+        self.private = False
+        """Nobody else changes the store: what it said stays true."""
         self.covers: Dentry | None = None
         """The directory (or file) that it is mounted on; None for the root volume."""
         self.next_ino = 1

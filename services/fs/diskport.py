@@ -26,6 +26,7 @@ class DiskPort:
         self.sectors = geometry.sectors
         self.read_only = geometry.read_only
         self.name = geometry.name
+        self.prompt = False
 
     async def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""

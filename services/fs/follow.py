@@ -123,7 +123,7 @@ class Follower:
     def took(self, dentry: Dentry, directory: Directory) -> None:
         """All names of a directory have just come from its store: what memory knew gives way."""
         listed = directory.listed or {}
-        directory.listed_ns = self._tree.ticks()
+        directory.listed_ns = FOREVER if directory.volume.private else self._tree.ticks()
         for name, child in list(directory.children.items()):
             if child.inode is None:
                 if name in listed and not child.secret:

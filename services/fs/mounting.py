@@ -2,7 +2,8 @@
 
 Options are words separated by commas, as in mount(8): `ro`, `noexec`; for tmpfs `size=` (bytes,
 with k, m, g or % of RAM), `mode=` (octal), `uid=`, `gid=`; for hosttree `rw`, which sends changes
-through to the host (without it they stay in memory); for foreign the name of the service.
+through to the host (without it they stay in memory); for foreign the name of the service. `source`
+of an ext4 volume is only what it is called: there is one disk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from services.fs.bindstore import BindStore
 from services.fs.core_inode import PAGE_BYTES, Directory, Inode
 from services.fs.core_names import commit_make, directory_of, inode_of, new_inode
 from services.fs.core_walk import entry, find, path_of
+from services.fs.diskstore import DiskStore, read_super
+from services.fs.ext4.damage import Refused
 from services.fs.hoststore import HostStore
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from bus.core import Port
     from services.fs.core_inode import Dentry
     from services.fs.core_volume import Volume
+    from services.fs.ext4.device import WaitingDevice
     from services.fs.supply import Supply
 
 ROOT = Cred(0, 0)
@@ -44,8 +48,15 @@ def size_pages(text: str, ram_pages: int) -> int:
 class MountHandlers:
     """The table of mounts. Host trees can be mounted at run time only below `host_sources`."""
 
-    def __init__(self, supply: Supply, hosttree: Port, host_sources: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        supply: Supply,
+        hosttree: Port,
+        host_sources: Sequence[bytes],
+        disk: Callable[[], Awaitable[WaitingDevice]] | None = None,
+    ) -> None:
         self._supply = supply
+        self._disk = disk
         self._tree = supply.tree
         self._hosttree = hosttree
         self._host_sources = tuple(host_sources)
@@ -61,7 +72,10 @@ class MountHandlers:
         self, kind: str, source: bytes, options: str, read_only: bool
     ) -> tuple[Volume, Inode]:
         """A volume that is not mounted yet, and its root's inode."""
-        if kind not in ("tmpfs", "hosttree", "foreign"):
+        if kind not in ("tmpfs", "hosttree", "foreign", "ext4") or (kind, self._disk) == (
+            "ext4",
+            None,
+        ):
             raise PosixError(ENODEV)
         volume = self._tree.new_volume(kind, source, options)
         words = [] if kind == "foreign" else [word for word in options.split(",") if word]
@@ -75,9 +89,24 @@ class MountHandlers:
             else:
                 volume.store = HostStore(self._hosttree, source)
             return volume, await volume.store.top(volume)
+        if kind == "ext4":
+            return volume, await self._on_disk(volume)
         if kind == "foreign":
             volume.foreign = options
         return volume, self._top(volume, words, await self._supply.now())
+
+    async def _on_disk(self, volume: Volume) -> Inode:
+        """The disk's volume and its root. EINVAL: there is none; EBUSY: it is mounted already."""
+        if self._disk is None or any(one.kind == "ext4" for one in self._tree.volumes.values()):
+            raise PosixError(EBUSY)
+        device = await self._disk()
+        try:
+            ext4 = await read_super(device)
+        except Refused as refused:
+            raise PosixError(EINVAL) from refused
+        volume.read_only = volume.private = True
+        volume.store = DiskStore(device, ext4, self._supply.ram)
+        return await volume.store.top(volume)
 
     def _top(self, volume: Volume, words: Sequence[str], now_ns: int) -> Inode:
         top = Directory(volume, volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bus.errors import PosixError
+from bus.core import Port
+from bus.errors import KernelBug, PosixError
 from services.fs import api, costs, devtree
 from services.fs.api import Cred
 from services.fs.core_check import check
 from services.fs.core_pages import PageCache
 from services.fs.core_tree import Tree
+from services.fs.diskport import open_disk
+from services.fs.ext4.device import Prompt
 from services.fs.forward import Forwarder
 from services.fs.handle_data import DataHandlers
 from services.fs.handle_extra import ExtraHandlers
@@ -33,8 +36,8 @@ from services.fs.supply import Supply
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from bus.core import Port
     from services.drivers.ram.api import Ram
+    from services.fs.ext4.device import BlockDevice, WaitingDevice
 
 ROOT = Cred(0, 0)
 
@@ -73,7 +76,8 @@ class FsService:
     `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM, the
     page cache with them `cache_share`.
     Guests may mount host trees only from below `host_sources`. `files` are written into the root
-    before anything is mounted over it. `tree` is the state of an earlier incarnation to take up, if
+    before anything is mounted over it. `disk` is what ext4 volumes are on: the driver, or one that
+    needs no driver. `tree` is the state of an earlier incarnation to take up, if
     there is one. `ticks` (ns) tells how old is what stores said: a function and no request to the
     clock, as every open asks it.
     """
@@ -92,6 +96,7 @@ class FsService:
         host_sources: Sequence[bytes] = (),
         files: Sequence[BootFile] = (),
         tree: Tree | None = None,
+        disk: Port | BlockDevice | None = None,
         ticks: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         costs.measure()
@@ -105,7 +110,10 @@ class FsService:
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
         self._mounts = tuple(mounts)
         self._files = tuple(files)
-        self.mounting = MountHandlers(self.supply, hosttree_port, host_sources)
+        self._disk = disk
+        self.mounting = MountHandlers(
+            self.supply, hosttree_port, host_sources, None if disk is None else self._open_disk
+        )
         forward = Forwarder(self.supply)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             **NodeHandlers(self.supply, forward).handlers,
@@ -115,6 +123,13 @@ class FsService:
             **WaitHandlers(self.supply).handlers,
             **self.mounting.handlers,
         }
+
+    async def _open_disk(self) -> WaitingDevice:
+        if isinstance(self._disk, Port):
+            return await open_disk(self._disk)
+        if self._disk is None:
+            raise KernelBug("there is no disk")
+        return Prompt(self._disk, self.supply.ram)
 
     async def start(self) -> None:
         """Mount the root and the rest, unless an earlier incarnation has done so."""

@@ -89,6 +89,8 @@ class WaitingDevice(Protocol):
 
     sectors: int
     read_only: bool
+    prompt: bool
+    """It never makes anybody wait after all."""
 
     async def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""
@@ -222,6 +224,7 @@ class Prompt:
         self.device = device
         self.sectors = device.sectors
         self.read_only = device.read_only
+        self.prompt = True
         self._ram = ram
 
     async def read(self, sector: int, count: int) -> bytes:

@@ -59,7 +59,7 @@ def block_entries(volume: Volume, inode: Inode, logical: int, block: bytes) -> I
     """The names in one block of a directory."""
     where = f"directory {inode.number}, block {logical}"
     if volume.checksums:
-        _check(inode, logical, block, where)
+        check_block(inode, logical, block, where)
     typed = bool(volume.incompat & Incompat.FILETYPE)
     at, size = 0, len(block)
     while at < size:
@@ -84,8 +84,8 @@ def block_entries(volume: Volume, inode: Inode, logical: int, block: bytes) -> I
         at += length
 
 
-def _check(inode: Inode, logical: int, block: bytes, where: str) -> None:
-    """The checksum, in the tail of a block of names, or behind the entries of an index."""
+def check_block(inode: Inode, logical: int, block: bytes, where: str) -> None:
+    """The checksum, in the tail of a block of names, or behind an index's entries. Damaged."""
     size = len(block)
     number, length, name_bytes, kind = DIRENT.unpack_from(block, size - TAIL_BYTES)
     if (number, length, name_bytes, kind) == (0, TAIL_BYTES, 0, TAIL_TYPE):

@@ -32,6 +32,17 @@ class Fields:
             for name, (at, kind) in self._fields.items()
         }
 
+    def put(self, buffer: bytearray, name: str, value: int, offset: int = 0) -> None:
+        """Write one field."""
+        at, kind = self._fields[name]
+        kind.pack_into(buffer, offset + at, value)
+
+    def get(self, buffer: bytes | bytearray, name: str, offset: int = 0) -> int:
+        """Read one field."""
+        at, kind = self._fields[name]
+        value: int = kind.unpack_from(buffer, offset + at)[0]
+        return value
+
 
 SUPER = Fields({
     "inodes_count": (0x0, "I"), "blocks_count_lo": (0x4, "I"), "free_blocks_lo": (0xC, "I"),
@@ -42,14 +53,21 @@ SUPER = Fields({
     "ro_compat": (0x64, "I"), "journal_inum": (0xE0, "I"), "last_orphan": (0xE8, "I"),
     "hash_version": (0xFC, "B"), "desc_size": (0xFE, "H"), "first_meta_bg": (0x104, "I"),
     "blocks_count_hi": (0x150, "I"), "flags": (0x160, "I"), "checksum_type": (0x175, "B"),
+    "reserved_gdt": (0xCE, "H"), "error_count": (0x194, "I"), "mnt_count": (0x34, "H"),
+    "want_extra_isize": (0x15E, "H"), "reserved_blocks_lo": (0x8, "I"), "wtime": (0x30, "I"),
     "free_blocks_hi": (0x158, "I"), "checksum_seed": (0x270, "I"), "checksum": (0x3FC, "I"),
 })  # fmt: skip
 GROUP = Fields({
     "block_bitmap_lo": (0x0, "I"), "inode_bitmap_lo": (0x4, "I"), "inode_table_lo": (0x8, "I"),
-    "flags": (0x12, "H"), "checksum": (0x1E, "H"),
+    "free_blocks_lo": (0xC, "H"), "free_inodes_lo": (0xE, "H"), "used_dirs_lo": (0x10, "H"),
+    "flags": (0x12, "H"), "block_bitmap_csum_lo": (0x18, "H"),
+    "inode_bitmap_csum_lo": (0x1A, "H"), "unused_inodes_lo": (0x1C, "H"), "checksum": (0x1E, "H"),
 })  # fmt: skip
 GROUP_HIGH = Fields({
     "block_bitmap_hi": (0x20, "I"), "inode_bitmap_hi": (0x24, "I"), "inode_table_hi": (0x28, "I"),
+    "free_blocks_hi": (0x2C, "H"), "free_inodes_hi": (0x2E, "H"), "used_dirs_hi": (0x30, "H"),
+    "unused_inodes_hi": (0x32, "H"), "block_bitmap_csum_hi": (0x38, "H"),
+    "inode_bitmap_csum_hi": (0x3A, "H"),
 })  # fmt: skip
 INODE = Fields({
     "mode": (0x0, "H"), "uid_lo": (0x2, "H"), "size_lo": (0x4, "I"), "atime": (0x8, "i"),

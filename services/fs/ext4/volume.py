@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import attrs
+
 from services.fs.ext4 import layout
 from services.fs.ext4.blocks import BlockCache
 from services.fs.ext4.checksum import MASK, crc16, crc32c
@@ -21,9 +23,20 @@ from services.fs.ext4.layout import Incompat, RoCompat
 if TYPE_CHECKING:
     from services.fs.ext4.device import BlockDevice
 
+
+@attrs.frozen
+class Counts:
+    """What is left; `reserved` blocks of it are for root."""
+
+    free_blocks: int
+    free_inodes: int
+    reserved: int
+
+
 MAX_BLOCK_LOG = 6
 """Blocks of 64 KiB; blocks larger than a page are read all the same."""
 CRC32C = 1
+UNSIGNED_HASH = 2
 
 
 class Volume:
@@ -48,8 +61,16 @@ class Volume:
         by_seed = self.incompat & Incompat.CSUM_SEED
         self.seed = fields["checksum_seed"] if by_seed else crc32c(MASK, uuid)
         self._uuid = uuid
+        self._counts = _counts(fields)
         self.wide = bool(self.incompat & Incompat.BIT64)
         self._take_sizes(fields, disk_bytes)
+        self.compat = fields["compat"]
+        self.reserved_gdt = fields["reserved_gdt"]
+        self.hash_version = fields["hash_version"]
+        self.hash_seed = raw[0xEC:0xFC]
+        self.unsigned_hash = bool(fields["flags"] & UNSIGNED_HASH)
+        self.first_inode = fields["first_ino"] if fields["rev_level"] else 11
+        self.extra_isize = fields["want_extra_isize"] or 32
         self.first_meta_bg = fields["first_meta_bg"]
         self.journal_inode = fields["journal_inum"]
         self.last_orphan = fields["last_orphan"]
@@ -108,13 +129,24 @@ class Volume:
 
     # Blocks and groups
 
+    def counts(self) -> Counts:
+        """What is left, as the superblock tells."""
+        return self._counts
+
+    def overhead(self) -> int:
+        """Blocks that can be nobody's content: copies, descriptors, bitmaps, inodes."""
+        tables = -(-self.inodes_per_group * self.inode_bytes // self.block_bytes) + 2
+        descriptors = -(-self.groups * self.desc_bytes // self.block_bytes)
+        copies = sum(self.has_super(group) for group in range(self.groups))
+        return self.groups * tables + copies * (1 + descriptors) + self.first_block
+
     def block(self, number: int, where: str) -> bytes:
         """A block that something at `where` names. NeedBlock, Damaged."""
         if not self.first_block <= number < self.blocks:
             raise Damaged(where, f"block {number} is outside of the volume")
         return self.cache.get(number)
 
-    def _has_super(self, group: int) -> bool:
+    def has_super(self, group: int) -> bool:
         """Whether a group begins with a copy of the superblock (sparse_super: 0, 1, 3^n ...)."""
         if group < 2 or not self.ro_compat & RoCompat.SPARSE_SUPER:
             return True
@@ -132,7 +164,7 @@ class Volume:
         if not self.incompat & Incompat.META_BG or index < self.first_meta_bg:
             return self.first_block + 1 + index
         group = index * per_block
-        return self.first_block + group * self.blocks_per_group + self._has_super(group)
+        return self.first_block + group * self.blocks_per_group + self.has_super(group)
 
     def inode_table(self, group: int) -> int:
         """The first block of a group's inodes. NeedBlock, Damaged."""
@@ -178,6 +210,14 @@ class Volume:
 
     def _inode_seed(self, inode: Inode) -> int:
         return crc32c(self.seed, struct.pack("<II", inode.number, inode.generation))
+
+
+def _counts(fields: dict[str, int]) -> Counts:
+    return Counts(
+        fields["free_blocks_lo"] | fields["free_blocks_hi"] << 32,
+        fields["free_inodes"],
+        fields["reserved_blocks_lo"],
+    )
 
 
 def open_volume(device: BlockDevice) -> Volume:
