@@ -215,6 +215,7 @@ def build_fs(machine: Machine) -> Service:
         clock,
         root_mount(config),
         boot_mounts(config),
+        heap_bytes=config.heap_bytes,
         files=boot_files(config, card),
         disk=None if config.image is None else bus.port("fs", "disk"),
     )

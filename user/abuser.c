@@ -6,15 +6,22 @@
  *   abuser KIND SECONDS
  *
  * KIND: mmap (regions that are no neighbours), pipe, socket, file, unix
- * (datagrams with passed descriptors), epoll, timer, thread.
+ * (datagrams with passed descriptors), epoll, timer, thread; tcp (connections
+ * with data that nobody reads), udp (datagrams that nobody reads), netlink
+ * (answers that nobody reads), listen, watch (inotify), lock (of records),
+ * xattr, link (symbolic links that stay).
  *
  * A child makes objects until a limit of its own stops it (then it waits to be
  * killed) or it dies. Prints how many children were killed and how many ended
  * by themselves, and ends with 0; 1 where a child met an error that is none
  * of its limits.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,11 +30,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -143,12 +153,122 @@ static int one_thread(void)
     return errno ? -1 : 0;
 }
 
+static struct sockaddr_in loopback = {.sin_family = AF_INET};
+
+/* A socket that others can send or connect to; it has its address in `loopback`. */
+static int open_at_loopback(int type)
+{
+    int fd = socket(AF_INET, type, 0);
+    socklen_t size = sizeof loopback;
+
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    loopback.sin_port = 0;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&loopback, size) || getsockname(fd, (struct sockaddr *)&loopback, &size))
+        return -1;
+    return fd;
+}
+
+static int one_connection(void)
+{
+    static int listening = -1;
+    char data[PAGE] = "x";
+
+    if (listening < 0) {
+        listening = open_at_loopback(SOCK_STREAM);
+        if (listening < 0 || listen(listening, 64))
+            return -1;
+    }
+    int near = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (near < 0 || connect(near, (struct sockaddr *)&loopback, sizeof loopback))
+        return -1;
+    return accept(listening, NULL, NULL) < 0 || write(near, data, sizeof data) != sizeof data ? -1 : 0;
+}
+
+static int one_listener(void)
+{
+    int fd = open_at_loopback(SOCK_STREAM);
+
+    return fd < 0 ? -1 : listen(fd, 64);
+}
+
+static int one_received(void)
+{
+    char data[64] = "x";
+    int fd = open_at_loopback(SOCK_DGRAM);
+
+    for (int i = 0; i < 100 && fd >= 0; i++)
+        if (sendto(fd, data, sizeof data, 0, (struct sockaddr *)&loopback, sizeof loopback) < 0)
+            return -1;
+    return fd < 0 ? -1 : 0;
+}
+
+static int one_answer(void)
+{
+    struct {
+        struct nlmsghdr header;
+        struct rtgenmsg body;
+    } wanted = {{sizeof wanted, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0}, {AF_UNSPEC}};
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+    return fd < 0 || send(fd, &wanted, sizeof wanted, 0) < 0 ? -1 : 0;
+}
+
+static int one_watch(void)
+{
+    static int queue = -1, number;
+    char name[64];
+
+    if (queue < 0)
+        queue = inotify_init();
+    struct stat seen;
+
+    snprintf(name, sizeof name, "/tmp/watch-%d-%d", getpid(), number++);
+    return mkdir(name, 0700) || stat(name, &seen) || inotify_add_watch(queue, name, IN_ALL_EVENTS) < 0 ? -1 : 0;
+}
+
+static int one_lock(void)
+{
+    static int fd = -1;
+    static off_t at;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+
+    if (fd < 0)
+        fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    lock.l_start = at += 2;
+    return fcntl(fd, F_SETLK, &lock);
+}
+
+static int one_attribute(void)
+{
+    static int fd = -1, number;
+    char name[64];
+
+    if (number % 1000 == 0)
+        fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    snprintf(name, sizeof name, "user.abuse-%d", number++);
+    return fsetxattr(fd, name, name, sizeof name, 0);
+}
+
+static int one_link(void)
+{
+    static int number;
+    char name[64], target[1024];
+
+    memset(target, 't', sizeof target);
+    target[sizeof target - 1] = 0;
+    snprintf(name, sizeof name, "/tmp/link-%d-%d", getpid(), number++);
+    return symlink(target, name);
+}
+
 static const struct {
     const char *name;
     int (*one)(void);
 } kinds[] = {
     {"mmap", one_region}, {"pipe", one_pipe},      {"socket", one_socket}, {"file", one_file},
     {"unix", one_datagram}, {"epoll", one_interest}, {"timer", one_timer},   {"thread", one_thread},
+    {"tcp", one_connection}, {"udp", one_received}, {"netlink", one_answer}, {"listen", one_listener},
+    {"watch", one_watch}, {"lock", one_lock}, {"xattr", one_attribute}, {"link", one_link},
 };
 
 static int abuse(int (*one)(void))

@@ -97,7 +97,7 @@ class BindStore(HostStore):
         if isinstance(inode, File):
             inode.backed_bytes = inode.size
         if isinstance(inode, Link) and before != (inode.size, inode.mtime_ns):
-            inode.target = None
+            inode.point_to(None)
         return before != (inode.size, inode.mtime_ns)
 
     def _update(self, inode: Inode, found: api.HostStat) -> bool:

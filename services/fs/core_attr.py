@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 DAY_NS = 86_400 * 10**9
 NOW = -1
-FILES_MAX = 1 << 20
-"""What statfs(2) says of inodes where nothing bounds them."""
 
 
 def plan_set_attr(inode: Inode, request: SetAttr) -> int | None:
@@ -150,8 +148,8 @@ def statfs(tree: Tree, volume: Volume, store_says: StatFsReply | None) -> StatFs
         blocks,
         free,
         free,
-        FILES_MAX,
-        max(FILES_MAX - volume.next_ino, 0),
+        volume.quota.limit,
+        volume.quota.room,
         volume.id,
         255,
         0x1000 if volume.no_exec is False else 0x1008,

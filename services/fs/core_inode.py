@@ -21,10 +21,12 @@ Invariants:
 from __future__ import annotations
 
 import stat
+from errno import ENOSPC
 from sys import getsizeof
 from typing import TYPE_CHECKING, ClassVar
 
 from bus.census import EMPTY_DICT, EMPTY_SET, Kind, kind
+from bus.errors import PosixError
 from services.fs.api import Attr
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ DIRENT_BYTES = 20
 DENTRY = kind("fs", "dentry")
 CACHED = kind("fs", "cached path")
 """An entry of `known_as`, which has the key, also when the caches have been cleared meanwhile."""
+XATTR = kind("fs", "extended attribute")
 NUMBER_BYTES = 32
 """What an integer above 256 takes."""
 LISTED_BYTES = 208
@@ -75,6 +78,7 @@ class Dentry:
 
     def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
         DENTRY.made()
+        DENTRY.grew(len(name))
         self.known_as: list[tuple[dict[PathKey, Dentry], PathKey]] = []
         """Where the path caches have it."""
         self.name = name
@@ -100,10 +104,60 @@ class Dentry:
     def __del__(self) -> None:
         for _ in self.known_as:
             CACHED.freed()
+        DENTRY.grew(-len(self.name))
         DENTRY.freed()
+
+    def rename(self, name: bytes) -> None:
+        """Another name; where it is found is the tree's business."""
+        DENTRY.grew(len(name) - len(self.name))
+        self.name = name
 
     def __repr__(self) -> str:
         return f"<Dentry {self.name!r} of {self.inode!r}>"
+
+
+def xattr_kept(name: bytes, value: bytes) -> None:
+    """Charge for an extended attribute."""
+    XATTR.made()
+    XATTR.grew(len(name) + len(value))
+
+
+def xattr_gone(name: bytes, value: bytes) -> None:
+    """It is no longer there."""
+    XATTR.freed()
+    XATTR.grew(-len(name) - len(value))
+
+
+class Quota:
+    """How many inodes there may be that only memory has: whoever makes files takes heap for good.
+
+    `whole` is that of all volumes, for one that has a smaller one of its own.
+    """
+
+    __slots__ = ("count", "limit", "whole")
+
+    def __init__(self, limit: int, whole: Quota | None = None) -> None:
+        self.limit = limit
+        self.whole = whole
+        self.count = 0
+
+    @property
+    def room(self) -> int:
+        """How many more there may be."""
+        room = self.limit - self.count
+        return max(room if self.whole is None else min(room, self.whole.room), 0)
+
+    def take(self) -> None:
+        """One more; ENOSPC where there is no room."""
+        if not self.room:
+            raise PosixError(ENOSPC)
+        self.add(1)
+
+    def add(self, count: int) -> None:
+        """So many more, or fewer."""
+        self.count += count
+        if self.whole is not None:
+            self.whole.add(count)
 
 
 class Inode:
@@ -126,6 +180,7 @@ class Inode:
         "mtime_ns",
         "nlink",
         "origin",
+        "quota",
         "rdev",
         "size",
         "stale_atime",
@@ -161,8 +216,14 @@ class Inode:
         self.watches: WatchSet | None = None
         self.xattrs: dict[bytes, bytes] | None = None
         self.locks: FileLocks | None = None
+        self.quota: Quota | None = None
+        """Where it is counted, if only memory has it."""
 
     def __del__(self) -> None:
+        if self.quota is not None:
+            self.quota.add(-1)
+        for name, value in (self.xattrs or {}).items():
+            xattr_gone(name, value)
         self.heap.freed()
 
     def __repr__(self) -> str:
@@ -259,7 +320,7 @@ class File(Inode):
 
     def __del__(self) -> None:
         self.heap.grew(NO_PAGES - self._charged)
-        self.heap.freed()
+        super().__del__()
 
     def charge(self) -> None:
         """Pages came or went: charge for what finds them (the frames themselves are no heap)."""
@@ -314,7 +375,7 @@ class Directory(Inode):
 
     def __del__(self) -> None:
         self.heap.grew(EMPTY_DICT - self._charged)
-        self.heap.freed()
+        super().__del__()
 
     def charge(self) -> None:
         """Names came or went: charge for the tables that find them."""
@@ -340,6 +401,15 @@ class Link(Inode):
     def __init__(self, volume: Volume, ino: int, mode: int, uid: int, gid: int) -> None:
         super().__init__(volume, ino, mode, uid, gid)
         self.target: bytes | None = None
+
+    def __del__(self) -> None:
+        self.point_to(None)
+        super().__del__()
+
+    def point_to(self, target: bytes | None) -> None:
+        """Set where it leads; None: that must be read anew."""
+        self.heap.grew(len(target or b"") - len(self.target or b""))
+        self.target = target
 
 
 def make_inode(volume: Volume, ino: int, mode: int, uid: int, gid: int) -> Inode:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from bus.census import kind
 from bus.errors import PosixError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 RANGES_LIMIT = 65536
 """Record locks that one file may have; ENOLCK beyond."""
 
+LOCK = kind("fs", "record lock")
+
 
 @attrs.frozen
 class Held:
@@ -31,6 +34,12 @@ class Held:
 
     owner: str
     lock: RangeLock
+
+    def __attrs_pre_init__(self) -> None:
+        LOCK.made()
+
+    def __del__(self) -> None:
+        LOCK.freed()
 
 
 class FileLocks:

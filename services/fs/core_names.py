@@ -95,10 +95,12 @@ def ownership(directory: Directory, mode: int, cred: Cred) -> tuple[int, int]:
 
 
 def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode:
-    """An inode for a new file in a directory."""
+    """An inode for a new file in a directory; ENOSPC where there are as many as may be."""
     mode, gid = ownership(directory, mode, cred)
     volume = directory.volume
+    volume.quota.take()
     inode = make_inode(volume, volume.new_ino(), mode, cred.uid, gid)
+    inode.quota = volume.quota
     inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = now_ns
     inode.changed = True
     return inode

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from bus.errors import KernelBug, MalformedRequest
 from services.fs.core_frames import Frames
-from services.fs.core_inode import DIRENT_BYTES, FOREVER, Dentry, Directory, File, Inode, Link
+from services.fs.core_inode import (
+    DIRENT_BYTES,
+    FOREVER,
+    Dentry,
+    Directory,
+    File,
+    Inode,
+    Link,
+    Quota,
+)
 from services.fs.core_locks import Locks
 from services.fs.core_paths import PathCache
 from services.fs.core_volume import Volume
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAMES_LIMIT = 65536
+INODES_LIMIT = 1 << 20
 NAMES_NS = 10**9
 """What a store said of a name is believed for so long."""
 
@@ -31,8 +41,13 @@ class Tree:
     """Everything that fs keeps but waiting callers."""
 
     def __init__(
-        self, memory_limit_pages: int, cache_limit_pages: int, names_limit: int = NAMES_LIMIT
+        self,
+        memory_limit_pages: int,
+        cache_limit_pages: int,
+        names_limit: int = NAMES_LIMIT,
+        inodes_limit: int = INODES_LIMIT,
     ) -> None:
+        self.inodes = Quota(inodes_limit)
         self.nodes: dict[int, Dentry] = {}
         self.frames = Frames(memory_limit_pages, cache_limit_pages)
         self.volumes: dict[int, Volume] = {}
@@ -184,7 +199,8 @@ class Tree:
         ):
             if not isinstance(directory.inode, Directory):
                 raise KernelBug(f"{directory!r} is no directory")
-            dentry.parent, dentry.name, dentry.hides = directory, name, hides
+            dentry.rename(name)
+            dentry.parent, dentry.hides = directory, hides
             dentry.seen_ns = FOREVER
             directory.inode.children[name] = dentry
             self.clean.pop(dentry, None)
@@ -200,7 +216,8 @@ class Tree:
                 raise KernelBug(f"{name!r} is in the way of {dentry!r}")
             dentry.hides = old.hides
             self._unlink_entry(old)
-        dentry.name, dentry.parent, dentry.seen_ns = name, parent, FOREVER
+        dentry.rename(name)
+        dentry.parent, dentry.seen_ns = parent, FOREVER
         directory.children[name] = dentry
         directory.charge()
         if directory.order is not None:
@@ -383,7 +400,7 @@ class Tree:
         """A volume that is not mounted yet and has no root."""
         number = self._next_volume
         self._next_volume = number + 1
-        return Volume(number, kind, source, options)
+        return Volume(number, kind, source, options, self.inodes)
 
     def mount(self, volume: Volume, root: Inode, covers: Dentry | None) -> None:
         """Put a volume's root over a dentry; without one it becomes the root of all."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from services.drivers.ram.api import Extent
     from services.fs.api import StatFsReply
-    from services.fs.core_inode import Dentry, Directory, File, Inode, Link
+    from services.fs.core_inode import Dentry, Directory, File, Inode, Link, Quota
 
 NEW_INO = 0x7FFF << 48
 """Inode numbers made here for files that a backed volume did not have."""
@@ -125,6 +125,7 @@ class Volume:
         "no_exec",
         "options",
         "private",
+        "quota",
         "read_only",
         "root",
         "source",
@@ -134,7 +135,7 @@ class Volume:
         "volatile",
     )
 
-    def __init__(self, number: int, kind: str, source: bytes, options: str) -> None:
+    def __init__(self, number: int, kind: str, source: bytes, options: str, quota: Quota) -> None:
         self.id = number
         self.kind = kind
         self.source = source
@@ -157,6 +158,7 @@ class Volume:
         """The directory (or file) that it is mounted on; None for the root volume."""
         self.next_ino = 1
         self.limit_pages: int | None = None
+        self.quota = quota
         self.used_pages = 0
         """Pages that only memory has."""
         self.known: dict[object, Inode] = {}

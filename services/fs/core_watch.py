@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from bus.census import kind
 from bus.errors import MalformedRequest, PosixError
 from services.fs.api import Watched
 from services.fs.core_inode import Directory
@@ -43,6 +44,10 @@ QUEUES_LIMIT = 128
 """fs.inotify.max_user_instances."""
 
 
+WATCH = kind("fs", "watch")
+EVENT = kind("fs", "watch event")
+
+
 def _nobody_waits(queue: int) -> None:
     pass
 
@@ -55,6 +60,12 @@ class WatchPoint:
     number: int
     inode: Inode
     mask: int
+
+    def __attrs_pre_init__(self) -> None:
+        WATCH.made()
+
+    def __del__(self) -> None:
+        WATCH.freed()
 
 
 WatchSet = dict["Queue", WatchPoint]
@@ -69,6 +80,10 @@ class Queue:
     points: dict[int, WatchPoint] = attrs.field(factory=dict)
     next_watch: int = 1
 
+    def __del__(self) -> None:
+        for event in self.events:
+            _left(event)
+
     def put(self, event: Watched) -> None:
         """Queue an event."""
         events = self.events
@@ -77,10 +92,17 @@ class Queue:
             if (last.watch, last.mask, last.name) == (event.watch, event.mask, event.name):
                 return
         if len(events) >= QUEUE_LIMIT:
-            if events[-1].mask != IN_Q_OVERFLOW:
-                events.append(Watched(-1, IN_Q_OVERFLOW, 0, b""))
-            return
+            if events[-1].mask == IN_Q_OVERFLOW:
+                return
+            event = Watched(-1, IN_Q_OVERFLOW, 0, b"")
+        EVENT.made()
+        EVENT.grew(len(event.name))
         events.append(event)
+
+
+def _left(event: Watched) -> None:
+    EVENT.freed()
+    EVENT.grew(-len(event.name))
 
 
 class Watches:
@@ -154,8 +176,9 @@ class Watches:
             raise PosixError(EAGAIN)
         taken = tuple(event for event, _ in zip(events, range(count), strict=False))
         if not peek:
-            for _ in taken:
+            for event in taken:
                 events.popleft()
+                _left(event)
         return taken
 
     # ── what happened ───────────────────────────────────────────────────────────────────────

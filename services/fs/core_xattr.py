@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
 from services.fs.core_access import READ, WRITE, allowed, owns
+from services.fs.core_inode import xattr_gone, xattr_kept
 
 if TYPE_CHECKING:
     from services.fs.api import Cred
@@ -40,7 +41,7 @@ def put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) 
     if value is None:
         if name not in present:
             raise PosixError(ENODATA)
-        del present[name]
+        xattr_gone(name, present.pop(name))
         inode.xattrs = present or None
         return
     if len(value) > VALUE_MAX:
@@ -51,6 +52,9 @@ def put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) 
         raise PosixError(ENODATA)
     if sum(len(n) + len(v) for n, v in present.items()) + len(name) + len(value) > TOTAL_MAX:
         raise PosixError(ENOSPC)
+    if name in present:
+        xattr_gone(name, present[name])
+    xattr_kept(name, value)
     present[name] = value
     inode.xattrs = present
 

@@ -57,5 +57,6 @@ def populate(tree: Tree, top: Dentry, now_ns: int) -> None:
     for name, target in LINKS:
         link = new_inode(directory, stat.S_IFLNK | 0o777, ROOT, now_ns)
         if isinstance(link, Link):
-            link.target, link.size = target, len(target)
+            link.point_to(target)
+            link.size = len(target)
         commit_make(tree, top, name, link, now_ns)

@@ -75,7 +75,7 @@ class Follower:
         if isinstance(inode, File):
             await self._content(inode, shrunk=inode.size < size)
         elif isinstance(inode, Link):
-            inode.target = None
+            inode.point_to(None)
             self._tree.paths.clear()
         elif isinstance(inode, Directory):
             inode.listed = None

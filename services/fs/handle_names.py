@@ -211,7 +211,8 @@ class NameHandlers:
         inode = new_inode(directory, mode, cred, now)
         inode.rdev = rdev
         if isinstance(inode, Link):
-            inode.target, inode.size = target, len(target)
+            inode.point_to(target)
+            inode.size = len(target)
         commit_make(tree, where.parent, where.name, inode, now)
         return None
 

@@ -211,7 +211,7 @@ class NodeHandlers:
             tree.names,
             tree.name_hits,
             tree.name_misses,
-            sum(dentry.refs > 0 for dentry in tree.nodes.values()),
+            sum(dentry.refs > (dentry.mounted is not None) for dentry in tree.nodes.values()),
         )
 
     async def evict_names(self, request: api.EvictNames) -> int:

@@ -16,7 +16,7 @@ from bus.errors import PosixError
 from services.fs import api
 from services.fs.api import Cred, Foreign, MountInfo
 from services.fs.bindstore import BindStore
-from services.fs.core_inode import PAGE_BYTES, Directory, Inode
+from services.fs.core_inode import PAGE_BYTES, Directory, Inode, Quota
 from services.fs.core_names import commit_make, directory_of, inode_of, new_inode
 from services.fs.core_walk import entry, find, path_of
 from services.fs.diskstore import DiskStore, read_super
@@ -43,6 +43,13 @@ def size_pages(text: str, ram_pages: int) -> int:
     unit = _UNITS.get(text[-1:].lower(), 1)
     digits = text if unit == 1 else text[:-1]
     return (int(digits) * unit + PAGE_BYTES - 1) // PAGE_BYTES
+
+
+def inodes_quota(text: str, whole: Quota) -> Quota:
+    """`nr_inodes=` of tmpfs(5), of which 0 is all there are; ValueError if it is none."""
+    unit = _UNITS.get(text[-1:].lower(), 1)
+    count = int(text if unit == 1 else text[:-1]) * unit
+    return Quota(count, whole) if count else whole
 
 
 class MountHandlers:
@@ -117,6 +124,8 @@ class MountHandlers:
             try:
                 if name == "size":
                     volume.limit_pages = size_pages(value, self._supply.ram.frames)
+                elif name == "nr_inodes":
+                    volume.quota = inodes_quota(value, self._tree.inodes)
                 elif name == "mode":
                     top.mode = stat.S_IFDIR | int(value, 8) & 0o7777
                 elif name == "uid":

@@ -74,7 +74,7 @@ class FsService:
     """Serves "fs".
 
     `root` and `mounts` are mounted by `start`. Files in memory may take `memory_share` of RAM, the
-    page cache with them `cache_share`.
+    page cache with them `cache_share`, and their inodes half of `heap_bytes`, the kernel's heap.
     Guests may mount host trees only from below `host_sources`. `files` are written into the root
     before anything is mounted over it. `disk` is what ext4 volumes are on: the driver, or one that
     needs no driver. `tree` is the state of an earlier incarnation to take up, if
@@ -93,6 +93,7 @@ class FsService:
         *,
         memory_share: float = 0.5,
         cache_share: float = 0.75,
+        heap_bytes: int = 256 << 20,
         host_sources: Sequence[bytes] = (),
         files: Sequence[BootFile] = (),
         tree: Tree | None = None,
@@ -102,7 +103,11 @@ class FsService:
         costs.measure()
         self._fresh = tree is None
         if tree is None:
-            tree = Tree(int(ram.frames * memory_share), int(ram.frames * cache_share))
+            tree = Tree(
+                int(ram.frames * memory_share),
+                int(ram.frames * cache_share),
+                inodes_limit=costs.most_inodes(heap_bytes),
+            )
         self.tree = tree
         tree.ticks = ticks
         self.cache = PageCache(ram, self.tree.frames)

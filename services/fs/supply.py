@@ -97,7 +97,7 @@ class Supply:
             await self.follow.listed(need.directory, _store(_inode(need.directory)))
         elif isinstance(need, NeedTarget):
             link = need.link
-            link.target = await _store(link).target(link)
+            link.point_to(await _store(link).target(link))
         else:
             raise KernelBug(f"nobody supplies {need!r}")
         if self.tree.frames.dead or self.tree.orphans:

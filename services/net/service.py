@@ -273,7 +273,9 @@ class NetService:
     async def set_option(self, call: api.SetOption) -> None:
         """SetOption."""
         self.network.now_ns = await self._clock.call(NOW)
-        self._socket(call.socket).set_option(call.level, call.option, call.value, call.privileged)
+        socket = self._socket(call.socket)
+        socket.set_option(call.level, call.option, call.value, call.privileged)
+        socket.charge_options()
         self._after()
 
     async def queued(self, call: api.Queued) -> api.Amounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EACCES, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOTDIR, EPERM, EROFS, EXDEV
+from errno import EACCES, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS, EXDEV
 from typing import TYPE_CHECKING
 
 from services.fs import api
@@ -48,6 +48,25 @@ async def test_a_volume_covers_a_directory_until_it_is_unmounted(memory: Machine
     assert await m.names(b"/d") == [b"below"]
     assert await m.errno(api.Unmount(m.at, b"/d", m.cred)) == EINVAL
     assert await m.errno(api.Unmount(m.at, b"/", m.cred)) == EBUSY
+
+
+async def test_a_volume_has_no_more_inodes_than_it_was_given(memory: Machine) -> None:
+    m = memory
+    await m.call(api.MakeDir(m.at, b"/d", 0o755, m.cred))
+    assert await m.errno(mount(m, b"/d", options="nr_inodes=many")) == EINVAL
+    await m.call(mount(m, b"/d", options="nr_inodes=3"))
+    whole = m.tree.inodes
+    before = whole.count
+    await m.put(b"/d/file", b"x")
+    await m.call(api.MakeDir(m.at, b"/d/folder", 0o755, m.cred))
+    await m.call(api.Symlink(m.at, b"/d/link", b"file", m.cred))
+    assert await m.errno(api.MakeDir(m.at, b"/d/more", 0o755, m.cred)) == ENOSPC
+    await m.put(b"/elsewhere", b"x")
+    assert whole.count == before + 4
+    await m.call(api.Unlink(m.at, b"/d/link", False, m.cred))
+    await m.call(api.MakeDir(m.at, b"/d/more", 0o755, m.cred))
+    whole.limit = whole.count
+    assert await m.errno(api.MakeDir(m.at, b"/e", 0o755, m.cred)) == ENOSPC
 
 
 async def test_only_root_mounts_and_only_what_boot_allowed(lower: Path) -> None:

@@ -68,6 +68,26 @@ def test_a_good_citizen_never_sees_an_error(user_programs: Path, kind: str) -> N
         assert int(kill[1].replace(",", "")) > 0.9 * HEAP_BYTES  # fork waits 3 % earlier
 
 
+FILES = """
+import errno, os
+os.mkdir("/tmp/many")
+try:
+    for number in range(1000000):
+        os.close(os.open(f"/tmp/many/file-{number}", os.O_CREAT | os.O_WRONLY))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+def test_files_that_only_memory_has_end_before_the_heap() -> None:
+    script = f"{sys.executable} -c '{FILES}'; ls /tmp/many | wc -l"
+    ended = hardtack("--heap", str(HEAP_BYTES), "--", "/bin/sh", "-c", script)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told, count = ended.stdout.split()
+    assert told == "ENOSPC"
+    assert int(count) > 1000
+
+
 @pytest.mark.parametrize("faults", ["once", "0.3"])
 def test_reservations_that_fail_are_not_noticed(faults: str) -> None:
     plain = hardtack("--", "/bin/sh", "-c", WORK)

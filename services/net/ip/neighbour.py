@@ -51,6 +51,7 @@ _UNKNOWN = bytes(ethernet.HEADER_BYTES)
 
 
 NEIGHBOUR = kind("net", "neighbour")
+PENDING = kind("net", "frames that wait for an address")
 
 
 class Neighbour:
@@ -128,6 +129,13 @@ class Neighbours:
         self._table: dict[tuple[int, bytes], Neighbour] = {}
         self._pending_bytes = 0
         self.changes = 0  # moves whenever an entry's state does, or one goes
+
+    def __del__(self) -> None:
+        self._hold(-self._pending_bytes)
+
+    def _hold(self, cost_bytes: int) -> None:
+        self._pending_bytes += cost_bytes
+        PENDING.grew(cost_bytes)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -211,13 +219,13 @@ class Neighbours:
         now_ns = self._host.now_ns
         one.used_ns = now_ns
         if len(one.pending) >= MAX_PENDING_FRAMES:
-            self._pending_bytes -= _cost(one.pending.pop(0)[0])
+            self._hold(-_cost(one.pending.pop(0)[0]))
             interface.tx_dropped += 1
         cost = _cost(frame)
         if self._pending_bytes + cost > MAX_PENDING_BYTES:
             interface.tx_dropped += 1
         else:
-            self._pending_bytes += cost
+            self._hold(cost)
             one.pending.append((frame, packet))
         if one.state != INCOMPLETE:
             one.probes = 1
@@ -230,7 +238,7 @@ class Neighbours:
         while pending:
             frame, _ = pending.pop(0)
             length = frame.length_bytes
-            self._pending_bytes -= _cost(frame)
+            self._hold(-_cost(frame))
             frame.parts[0] = one.prefix + bytes(frame.parts[0][14:])
             interface.tx_packets += 1
             interface.tx_bytes += length
@@ -240,7 +248,7 @@ class Neighbours:
         """Drop what waits; the packets that it belongs to, each once."""
         packets: list[Packet] = []
         for frame, packet in one.pending:
-            self._pending_bytes -= _cost(frame)
+            self._hold(-_cost(frame))
             if not packets or packets[-1] is not packet:
                 packets.append(packet)
         one.pending.clear()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from bus.census import kind
 from services.net.ip.timers import Timer
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ MAX_BYTES = 4 << 20
 MAX_DATAGRAMS = 256
 MAX_FRAGMENTS = 1500  # 65,535 bytes in pieces that a link of 68 bytes can carry
 _FRAGMENT_COST_BYTES = 256
+
+FRAGMENTS = kind("net", "fragments")
 
 Key = tuple[bytes, bytes, int, int]
 """Source, destination, protocol (0 in IPv6), identification."""
@@ -62,6 +65,13 @@ class Reassembly:
         self._partials: dict[Key, Partial] = {}  # oldest first
         self._bytes = 0
         self._timer = Timer(self._expire)
+
+    def __del__(self) -> None:
+        self._hold(-self._bytes)
+
+    def _hold(self, cost_bytes: int) -> None:
+        self._bytes += cost_bytes
+        FRAGMENTS.grew(cost_bytes)
 
     def __len__(self) -> int:
         return len(self._partials)
@@ -112,7 +122,7 @@ class Reassembly:
         while len(self._partials) >= MAX_DATAGRAMS:
             self._drop_oldest()
         made = self._partials[key] = Partial(now_ns + TIMEOUT_NS)
-        self._bytes += made.cost_bytes
+        self._hold(made.cost_bytes)
         if len(self._partials) == 1:
             self._timers.set(self._timer, made.until_ns)
         return made
@@ -147,13 +157,13 @@ class Reassembly:
         partial_.received_bytes += len(data)
         cost = len(data) + _FRAGMENT_COST_BYTES
         partial_.cost_bytes += cost
-        self._bytes += cost
+        self._hold(cost)
         return True
 
     def _condemn(self, key: Key, partial_: Partial) -> None:
         """Drop the data; the entry stays, so that later fragments are known to be of no use."""
         self._on_failure(key[0])
-        self._bytes -= partial_.cost_bytes - _FRAGMENT_COST_BYTES
+        self._hold(_FRAGMENT_COST_BYTES - partial_.cost_bytes)
         partial_.cost_bytes = _FRAGMENT_COST_BYTES
         partial_.pieces.clear()
         partial_.head = partial_.first = None
@@ -171,7 +181,7 @@ class Reassembly:
 
     def _remove(self, key: Key, partial_: Partial) -> None:
         del self._partials[key]
-        self._bytes -= partial_.cost_bytes
+        self._hold(-partial_.cost_bytes)
         if not self._partials:
             self._timers.clear(self._timer)
 

@@ -7,7 +7,6 @@ to SO_RCVBUF; what does not fit is lost, and the next operation fails with ENOBU
 from __future__ import annotations
 
 import struct
-from collections import deque
 from errno import (
     EAGAIN,
     EBUSY,
@@ -22,6 +21,7 @@ from errno import (
 )
 from typing import TYPE_CHECKING
 
+from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.net.api import Received
 from services.net.netlink import abi
@@ -30,6 +30,7 @@ from services.net.socket import abi as sockets
 from services.net.socket import options
 from services.net.socket.abi import AF_UNSPEC, IN, OUT, POLLERR, SOL_SOCKET
 from services.net.socket.base import NetSocket, gather, scatter, total
+from services.net.socket.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +45,6 @@ NAME = struct.Struct("<HHII")
 """struct sockaddr_nl: family, padding, port, groups 1 to 32 as bits."""
 CREDENTIALS = struct.Struct("<iII")
 SCM_CREDENTIALS = 2
-OVERHEAD_BYTES = 768
 FIRST_PART_BYTES, MAX_PART_BYTES = 3776, 32_448
 """How much of a dump comes at once: as much as the largest receive so far, within these."""
 SWITCHES = frozenset(
@@ -53,10 +53,15 @@ SWITCHES = frozenset(
 )  # fmt: skip
 
 
+MESSAGE = charge_kind("net", "netlink message")
+
+
 class NetlinkSocket(NetSocket):
     """One netlink socket."""
 
-    __slots__ = ("_carried", "_charged", "_dump", "_hub", "_part_bytes", "_peer", "_queue",
+    heap = charge_kind("net", "netlink socket")
+
+    __slots__ = ("_carried", "_dump", "_hub", "_inbox", "_part_bytes", "_peer",
                  "creator", "drops", "group_count", "groups", "port", "privileged")  # fmt: skip
 
     def __init__(
@@ -75,9 +80,8 @@ class NetlinkSocket(NetSocket):
         self.drops = 0
         self._peer = (0, 0)
         """connect(2): port and group that are sent to."""
-        self._queue: deque[tuple[bytes, int, int]] = deque()
+        self._inbox: Inbox[tuple[bytes, int, int]] = Inbox(MESSAGE)
         """(data, sender's port, group) of what has come."""
-        self._charged = 0
         self._part_bytes = FIRST_PART_BYTES
         self._dump: Iterator[bytes] | None = None
         """What is still to come of a dump,"""
@@ -88,12 +92,12 @@ class NetlinkSocket(NetSocket):
 
     def ready(self) -> int:
         """POLL bits."""
-        return OUT | (IN if self._queue else 0) | (POLLERR if self.error else 0)
+        return OUT | (IN if self._inbox else 0) | (POLLERR if self.error else 0)
 
     @property
     def queued_bytes(self) -> int:
         """Charged bytes that wait to be received (/proc/net/netlink)."""
-        return self._charged
+        return self._inbox.charged_bytes
 
     @property
     def dumping(self) -> bool:
@@ -182,15 +186,12 @@ class NetlinkSocket(NetSocket):
 
     def deliver(self, data: bytes, sender: int, group: int) -> None:
         """Queue a message, or lose it and say so."""
-        charge = len(data) + OVERHEAD_BYTES
-        if self._charged + charge > self.receive_limit_bytes:
+        if not self._inbox.put((data, sender, group), self.receive_limit_bytes):
             self.drops += 1
             if not self.is_on(abi.NO_ENOBUFS):
                 self.error = ENOBUFS
                 self.tell(POLLERR)
             return
-        self._charged += charge
-        self._queue.append((data, sender, group))
         self.tell(IN)
 
     def begin_dump(self, asked: Message, answers: Iterator[Answer]) -> None:
@@ -234,16 +235,15 @@ class NetlinkSocket(NetSocket):
         if flags & sockets.MSG_OOB:
             raise PosixError(EOPNOTSUPP)
         self.raise_error()
-        if not self._queue:
+        if not self._inbox:
             raise PosixError(EAGAIN)
         room = total(extents)
         self._part_bytes = max(self._part_bytes, min(room, MAX_PART_BYTES))
-        data, sender, group = self._queue[0]
+        data, sender, group = self._inbox.first()
         count = scatter(self.network.memory, extents, data)
         if not flags & sockets.MSG_PEEK:
-            self._queue.popleft()
-            self._charged -= len(data) + OVERHEAD_BYTES
-            if self._dump is not None and 2 * self._charged <= self.receive_limit_bytes:
+            self._inbox.drop_first()
+            if self._dump is not None and 2 * self._inbox.charged_bytes <= self.receive_limit_bytes:
                 self._more()
             self.refresh()
         extras: list[ControlMessage] = []
@@ -307,7 +307,7 @@ class NetlinkSocket(NetSocket):
         """Nothing lingers."""
         self.closed = True
         self._hub.remove(self)
-        self._queue.clear()
+        self._inbox.clear()
         self._dump = None
         return False
 

@@ -7,9 +7,10 @@ state) or `tell` (an event).
 from __future__ import annotations
 
 from errno import EINVAL, EOPNOTSUPP
+from sys import getsizeof
 from typing import TYPE_CHECKING, ClassVar
 
-from bus.census import Kind, kind
+from bus.census import EMPTY_DICT, Kind, kind
 from bus.errors import PosixError
 from services.net.socket.abi import (
     BUFFER_DEFAULT_BYTES,
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
     from services.net.socket.ports import Binding
 
 
+OPTION_BYTES = 96
+"""What an option takes beside its place in the table: its key and its number."""
+
+
 class NetSocket:
     """One socket; kinds override what they can do, the rest is EOPNOTSUPP or EINVAL."""
 
     __slots__ = (
+        "_charged",
         "binding",
         "closed",
         "error",
@@ -74,13 +80,23 @@ class NetSocket:
         """SO_BINDTODEVICE."""
         self.kept: dict[tuple[int, int], int] = {}
         """Options by (level, option) that are plain integers."""
+        self._charged = EMPTY_DICT
         self.low_water_bytes = 1
         self.send_limit_bytes = BUFFER_DEFAULT_BYTES
         self.receive_limit_bytes = BUFFER_DEFAULT_BYTES
         self.closed = False
 
     def __del__(self) -> None:
+        self.heap.grew(EMPTY_DICT - self._charged)
         self.heap.freed()
+
+    def charge_options(self) -> None:
+        """Options may have been added."""
+        kept = self.kept
+        if kept:
+            now = getsizeof(kept) + OPTION_BYTES * len(kept)
+            self.heap.grew(now - self._charged)
+            self._charged = now
 
     # Readiness ------------------------------------------------------------------------------
 

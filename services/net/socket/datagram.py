@@ -6,7 +6,6 @@ where SO_RCVBUF has no room left for it.
 
 from __future__ import annotations
 
-from collections import deque
 from errno import (
     EACCES,
     EAGAIN,
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from bus.census import kind as charge_kind
 from bus.errors import PosixError
 from services.net.api import Amounts, Received
-from services.net.proto.packet import Packet
+from services.net.proto.packet import Packet, Part
 from services.net.proto.udp import Datagram
 from services.net.socket import abi, names, options, options_ip
 from services.net.socket.abi import (
@@ -39,6 +38,7 @@ from services.net.socket.abi import (
     SOL_SOCKET,
 )
 from services.net.socket.base import gather, scatter, shut_bits, total
+from services.net.socket.inbox import DATAGRAM, Inbox
 from services.net.socket.inet import InetSocket
 
 if TYPE_CHECKING:
@@ -55,36 +55,30 @@ LOOPS = {
     4: (abi.IPPROTO_IP, abi.IP_MULTICAST_LOOP),
     16: (abi.IPPROTO_IPV6, abi.IPV6_MULTICAST_LOOP),
 }
-OVERHEAD_BYTES = 768
 """What a datagram costs its receiver beside its data."""
 
 
 class UdpSocket(InetSocket):
     """One UDP socket."""
 
-    __slots__ = ("_charged", "_corked", "_queue", "drops")
+    __slots__ = ("_corked", "_inbox", "drops")
     heap = charge_kind("net", "UDP socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
     ) -> None:
         super().__init__(network, family, type_, protocol, inode, uid)
-        self._queue: deque[tuple[Packet, bytes | memoryview, int, int]] = deque()
-        """(packet, data, source port, when: MONOTONIC ns) of what has come."""
-        self._charged = 0
+        self._inbox: Inbox[tuple[Part, Packet, int, int]] = Inbox(DATAGRAM)
+        """(data, packet, source port, when: MONOTONIC ns) of what has come."""
         self._corked: bytes = b""
         self.drops = 0
-
-    def __del__(self) -> None:
-        self.heap.grew(-self._charged)
-        self.heap.freed()
 
     # Readiness ------------------------------------------------------------------------------
 
     def ready(self) -> int:
         """As datagram_poll of Linux has it."""
         now = OUT | shut_bits(self.shut)
-        if self._queue:
+        if self._inbox:
             now |= IN
         if self.error:
             now |= POLLERR
@@ -247,16 +241,13 @@ class UdpSocket(InetSocket):
 
     def deliver(self, packet: Packet, data: bytes | memoryview, source_port: int) -> None:
         """A datagram for this socket has come."""
-        charge = len(data) + OVERHEAD_BYTES
-        if self.shut & SHUT_IN or self._charged + charge > self.receive_limit_bytes:
+        item = (data, packet, source_port, self.network.stack.now_ns)
+        if self.shut & SHUT_IN or not self._inbox.put(item, self.receive_limit_bytes):
             self.drops += 1
             counters = self.network.udp.counters(packet.dst)
             counters.RcvbufErrors += 1
             counters.InErrors += 1
             return
-        self._charged += charge
-        self.heap.grew(charge)
-        self._queue.append((packet, data, source_port, self.network.stack.now_ns))
         self.tell(IN)
 
     def receive(self, extents: Extents, flags: int) -> Received:
@@ -264,16 +255,14 @@ class UdpSocket(InetSocket):
         if flags & abi.MSG_ERRQUEUE:
             raise PosixError(EAGAIN)
         self.raise_error()
-        if not self._queue:
+        if not self._inbox:
             if self.shut & SHUT_IN and self.remote is not None:
                 return Received(0)
             raise PosixError(EAGAIN)
-        packet, data, source_port, arrived_ns = self._queue[0]
+        data, packet, source_port, arrived_ns = self._inbox.first()
         if not flags & abi.MSG_PEEK:
-            self._queue.popleft()
-            self._charged -= len(data) + OVERHEAD_BYTES
-            self.heap.grew(-len(data) - OVERHEAD_BYTES)
-            if not self._queue:
+            self._inbox.drop_first()
+            if not self._inbox:
                 self.refresh()
         count = scatter(self.network.memory, extents, data)
         size, shown = len(data), 0
@@ -304,16 +293,16 @@ class UdpSocket(InetSocket):
 
     def amounts(self) -> Amounts:
         """The next datagram's size."""
-        return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
+        return Amounts(self._inbox.next_bytes(), 0, 0, False)
 
     def held(self) -> tuple[int, int]:
         """Charged bytes that wait to be received; nothing waits to be sent."""
-        return self._charged, 0
+        return self._inbox.charged_bytes, 0
 
     @property
     def queued_bytes(self) -> int:
         """Charged bytes that wait to be received (/proc/net/udp)."""
-        return self._charged
+        return self._inbox.charged_bytes
 
     def get_own(self, level: int, option: int, given: bytes) -> bytes:
         """IPPROTO_UDP."""
@@ -345,5 +334,5 @@ class UdpSocket(InetSocket):
         self.network.udp.remove(self)
         self.release_port()
         self.leave_groups()
-        self._queue.clear()
+        self._inbox.clear()
         return False

@@ -219,6 +219,7 @@ class Network:
         self._last_handle += 1
         socket.handle, socket.slot = self._last_handle, self._free_slots.pop()
         self.sockets[socket.handle] = socket
+        socket.charge_options()
         self.board.ready[socket.slot] = socket.ready()
         return socket
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from bus.census import kind
 from bus.errors import PosixError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Policy:
     last: int = 60999
     unprivileged: int = 1024
     """net.ipv4.ip_unprivileged_port_start."""
+
+
+BINDING = kind("net", "bound port")
 
 
 class Binding:
@@ -53,6 +57,7 @@ class Binding:
         uid: int,
         ifindex: int = 0,
     ) -> None:
+        BINDING.made()
         self.address = address
         self.port = port
         self.versions = versions
@@ -62,6 +67,9 @@ class Binding:
         self.uid = uid
         self.ifindex = ifindex
         self.listening = False
+
+    def __del__(self) -> None:
+        BINDING.freed()
 
     def meets(self, other: Binding) -> bool:
         """Whether a packet could be meant for both."""

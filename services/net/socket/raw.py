@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from errno import (
     EACCES,
     EADDRNOTAVAIL,
@@ -35,6 +34,7 @@ from services.net.socket.abi import (
     SOL_SOCKET,
 )
 from services.net.socket.base import gather, scatter, shut_bits, total
+from services.net.socket.inbox import DATAGRAM, Inbox
 from services.net.socket.inet import InetSocket
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from services.net.socket.network import Network
     from services.net.socket.ports import Ports
 
-OVERHEAD_BYTES = 768
 MAX_BYTES = 65_535
 ICMP_ECHO, ICMP_ECHO_REPLY, ICMPV6_ECHO, ICMPV6_ECHO_REPLY = 8, 0, 128, 129
 ICMP_HEADER_BYTES, IP_HEADER_BYTES = 8, 20
@@ -54,15 +53,14 @@ ICMP_HEADER_BYTES, IP_HEADER_BYTES = 8, 20
 class RawSocket(InetSocket):
     """SOCK_RAW: gets every datagram of its protocol, IPv4's with the IP header."""
 
-    __slots__ = ("_charged", "_checksum_at", "_filter", "_queue")
+    __slots__ = ("_checksum_at", "_filter", "_inbox")
     heap = kind("net", "raw socket")
 
     def __init__(
         self, network: Network, family: int, type_: int, protocol: int, inode: int, uid: int
     ) -> None:
         super().__init__(network, family, type_, protocol, inode, uid)
-        self._queue: deque[tuple[Packet, bytes, int, int]] = deque()
-        self._charged = 0
+        self._inbox: Inbox[tuple[bytes, Packet, int, int]] = Inbox(DATAGRAM)
         self._checksum_at = 2 if protocol == IPPROTO_ICMPV6 else -1
         """IPV6_CHECKSUM."""
         self._filter = 0
@@ -74,13 +72,9 @@ class RawSocket(InetSocket):
         network.raws[self] = self.hear
         network.stack.raw_listeners.append(network.raws[self])
 
-    def __del__(self) -> None:
-        self.heap.grew(-self._charged)
-        self.heap.freed()
-
     def ready(self) -> int:
         """POLL bits."""
-        now = OUT | (IN if self._queue else 0) | (POLLERR if self.error else 0)
+        now = OUT | (IN if self._inbox else 0) | (POLLERR if self.error else 0)
         return now | shut_bits(self.shut)
 
     # Names ----------------------------------------------------------------------------------
@@ -179,12 +173,9 @@ class RawSocket(InetSocket):
 
     def queue(self, packet: Packet, data: bytes, port: int) -> None:
         """Keep it until it is received, if there is room."""
-        if self._charged + len(data) + OVERHEAD_BYTES > self.receive_limit_bytes:
-            return
-        self._charged += len(data) + OVERHEAD_BYTES
-        self.heap.grew(len(data) + OVERHEAD_BYTES)
-        self._queue.append((packet, data, port, self.network.stack.now_ns))
-        self.tell(IN)
+        item = (data, packet, port, self.network.stack.now_ns)
+        if self._inbox.put(item, self.receive_limit_bytes):
+            self.tell(IN)
 
     def receive(self, extents: Extents, flags: int) -> Received:
         """recvmsg(2)."""
@@ -193,15 +184,13 @@ class RawSocket(InetSocket):
         if flags & abi.MSG_OOB:
             raise PosixError(EOPNOTSUPP)
         self.raise_error()
-        if not self._queue:
+        if not self._inbox:
             if self.shut & SHUT_IN:
                 return Received(0)
             raise PosixError(EAGAIN)
-        packet, data, port, arrived_ns = self._queue[0]
+        data, packet, port, arrived_ns = self._inbox.first()
         if not flags & abi.MSG_PEEK:
-            self._queue.popleft()
-            self._charged -= len(data) + OVERHEAD_BYTES
-            self.heap.grew(-len(data) - OVERHEAD_BYTES)
+            self._inbox.drop_first()
             self.refresh()
         count = scatter(self.network.memory, extents, data)
         shown = abi.MSG_TRUNC if count < len(data) else 0
@@ -220,16 +209,16 @@ class RawSocket(InetSocket):
 
     def held(self) -> tuple[int, int]:
         """Charged bytes that wait to be received; nothing waits to be sent."""
-        return self._charged, 0
+        return self._inbox.charged_bytes, 0
 
     def amounts(self) -> Amounts:
         """The next datagram's size."""
-        return Amounts(len(self._queue[0][1]) if self._queue else 0, 0, 0, False)
+        return Amounts(self._inbox.next_bytes(), 0, 0, False)
 
     @property
     def queued_bytes(self) -> int:
         """Charged bytes that wait to be received (/proc/net/raw)."""
-        return self._charged
+        return self._inbox.charged_bytes
 
     def get_option(self, level: int, option: int, given: bytes) -> bytes:
         """getsockopt(2): a raw IPv6 socket has two options more."""
@@ -296,7 +285,7 @@ class RawSocket(InetSocket):
         self.closed = True
         self.network.stack.raw_listeners.remove(self.network.raws.pop(self))
         self.leave_groups()
-        self._queue.clear()
+        self._inbox.clear()
         return False
 
 

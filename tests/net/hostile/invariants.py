@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.net.ip import neighbour, reassembly
-from services.net.socket.datagram import OVERHEAD_BYTES, UdpSocket
+from services.net.socket.datagram import UdpSocket
+from services.net.socket.inbox import OVERHEAD_BYTES
 from services.net.tcp.limits import NEVER
 from services.net.tcp.reassembly import MAX_RUNS
 from services.net.tcp.scoreboard import MAX_RANGES
@@ -28,7 +29,7 @@ def check(network: Network) -> None:
     for socket in network.sockets.values():
         assert network.board.ready[socket.slot] == socket.ready(), socket
         if isinstance(socket, UdpSocket):
-            waiting = sum(len(data) + OVERHEAD_BYTES for _, data, _ in socket._queue)
+            waiting = sum(len(item[0]) + OVERHEAD_BYTES for item in socket._inbox._items)
             assert waiting == socket.queued_bytes <= socket.receive_limit_bytes
 
 
