@@ -24,14 +24,14 @@ import mmap
 import os
 from errno import EIO, EROFS
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import attrs
 
 from bus.errors import PosixError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Sequence
 
     from services.drivers.ram.api import Extent, Ram
 
@@ -39,6 +39,7 @@ SECTOR_BYTES = 512
 SECTOR_SHIFT = 9
 HUGE_BYTES = 1 << 46
 
+Made = TypeVar("Made")
 Buffer = bytes | bytearray | memoryview
 
 
@@ -61,7 +62,16 @@ FLUSH = _Flush.FLUSH
 Writes = tuple[Write, ...]
 """A step: these are written, in any order."""
 
-Step = Writes | Literal[_Flush.FLUSH]
+
+@attrs.frozen
+class ReadStep:
+    """A step that is answered with the content of `count` sectors from `sector`."""
+
+    sector: int
+    count: int
+
+
+Step = Writes | Literal[_Flush.FLUSH] | ReadStep
 
 
 class BlockDevice(Protocol):
@@ -114,14 +124,57 @@ def check_range(device: BlockDevice | WaitingDevice, sector: int, count: int) ->
         raise PosixError(EIO)
 
 
-def perform(device: BlockDevice, steps: Iterable[Step]) -> None:
-    """Do what the core asks for, one step after the other."""
-    for step in steps:
-        if step is FLUSH:
-            device.flush()
-        else:
-            for write in step:
-                device.write(write.sector, write.data, write.fua)
+def perform(device: BlockDevice, steps: Generator[Step, bytes, Made]) -> Made:
+    """Do what the core asks for, one step after the other; what it makes of that."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = _do(device, step)
+            except PosixError as failure:
+                step = steps.throw(failure)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        made: Made = end.value
+        return made
+
+
+def _do(device: BlockDevice, step: Step) -> bytes:
+    if step is FLUSH:
+        device.flush()
+    elif isinstance(step, ReadStep):
+        return device.read(step.sector, step.count)
+    else:
+        for write in step:
+            device.write(write.sector, write.data, write.fua)
+    return b""
+
+
+async def perform_waiting(device: WaitingDevice, steps: Generator[Step, bytes, Made]) -> Made:
+    """The same on a disk that is waited for."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await _wait_for(device, step)
+            except PosixError as failure:
+                step = steps.throw(failure)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        made: Made = end.value
+        return made
+
+
+async def _wait_for(device: WaitingDevice, step: Step) -> bytes:
+    if step is FLUSH:
+        await device.flush()
+    elif isinstance(step, ReadStep):
+        return await device.read(step.sector, step.count)
+    else:
+        await device.write(step)
+    return b""
 
 
 class MemoryDevice:

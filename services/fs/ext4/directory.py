@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.fs.ext4.inode import Inode
+    from services.fs.ext4.layout import Block
     from services.fs.ext4.volume import Volume
 
 NAME_BYTES_MAX = 255
@@ -55,7 +56,7 @@ def names_in(volume: Volume, inode: Inode, place: tuple[int, int]) -> list[Entry
     return list(block_entries(volume, inode, logical, block))
 
 
-def block_entries(volume: Volume, inode: Inode, logical: int, block: bytes) -> Iterator[Entry]:
+def block_entries(volume: Volume, inode: Inode, logical: int, block: Block) -> Iterator[Entry]:
     """The names in one block of a directory."""
     where = f"directory {inode.number}, block {logical}"
     if volume.checksums:
@@ -84,7 +85,7 @@ def block_entries(volume: Volume, inode: Inode, logical: int, block: bytes) -> I
         at += length
 
 
-def check_block(inode: Inode, logical: int, block: bytes, where: str) -> None:
+def check_block(inode: Inode, logical: int, block: Block, where: str) -> None:
     """The checksum, in the tail of a block of names, or behind an index's entries. Damaged."""
     size = len(block)
     number, length, name_bytes, kind = DIRENT.unpack_from(block, size - TAIL_BYTES)

@@ -17,6 +17,9 @@ SUPER_OFFSET, SUPER_BYTES = 1024, 1024
 SUPER_MAGIC, EXTENT_MAGIC, XATTR_MAGIC = 0xEF53, 0xF30A, 0xEA02_0000
 ROOT_INODE = 2
 
+Block = bytes | bytearray
+"""A block, or a part of one: an operation that changes it has it as a bytearray."""
+
 
 class Fields:
     """A structure: each field's offset and struct(3) letter."""
@@ -36,6 +39,10 @@ class Fields:
         """Write one field."""
         at, kind = self._fields[name]
         kind.pack_into(buffer, offset + at, value)
+
+    def size(self, name: str) -> int:
+        """Bytes of one field."""
+        return self._fields[name][1].size
 
     def get(self, buffer: bytes | bytearray, name: str, offset: int = 0) -> int:
         """Read one field."""

@@ -28,6 +28,7 @@ from services.fs.ext4.mapping import runs
 
 if TYPE_CHECKING:
     from services.fs.ext4.inode import Inode
+    from services.fs.ext4.layout import Block
     from services.fs.ext4.volume import Volume
 
 HASH_VERSION_AT, LEVELS_AT = 0x1C, 0x1E
@@ -57,7 +58,7 @@ def physical_of(volume: Volume, inode: Inode, logical: int) -> int:
     return found[0].physical
 
 
-def name_hash(volume: Volume, inode: Inode, root: bytes, name: bytes) -> int:
+def name_hash(volume: Volume, inode: Inode, root: Block, name: bytes) -> int:
     """The hash that an index with this root has of a name."""
     version = root[HASH_VERSION_AT]
     if version > 2:

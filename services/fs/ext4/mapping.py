@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.fs.ext4.inode import Inode
+    from services.fs.ext4.layout import Block
     from services.fs.ext4.volume import Volume
 
 MAX_DEPTH = 5
@@ -46,22 +47,22 @@ def runs(volume: Volume, inode: Inode, first: int, count: int) -> list[Run]:
     """The mapped parts of `count` blocks from `first` on. NeedBlock, Damaged."""
     end = first + count
     found: list[Run] = []
+    start = place = length = 0
+    kind = False
     tell = _extents if inode.flags & InodeFlag.EXTENTS else _listed
     for run in tell(volume, inode, first, end):
         low, high = max(run.logical, first), min(run.logical + run.count, end)
         if low >= high:
             continue
-        part = Run(low, run.physical + low - run.logical, high - low, run.unwritten)
-        last = found[-1] if found else None
-        if (
-            last is not None
-            and last.unwritten == part.unwritten
-            and last.logical + last.count == part.logical
-            and last.physical + last.count == part.physical
-        ):
-            found[-1] = attrs.evolve(last, count=last.count + part.count)
-        else:
-            found.append(part)
+        physical, unwritten = run.physical + low - run.logical, run.unwritten
+        if length and (start + length, place + length, kind) == (low, physical, unwritten):
+            length += high - low
+            continue
+        if length:
+            found.append(Run(start, place, length, kind))
+        start, place, length, kind = low, physical, high - low, unwritten
+    if length:
+        found.append(Run(start, place, length, kind))
     return found
 
 
@@ -76,7 +77,7 @@ def _extents(volume: Volume, inode: Inode, first: int, end: int) -> Iterator[Run
 
 
 def _node(
-    volume: Volume, inode: Inode, node: bytes, depth: int, first: int, end: int
+    volume: Volume, inode: Inode, node: Block, depth: int, first: int, end: int
 ) -> Iterator[Run]:
     where = f"extents of inode {inode.number}"
     magic, entries, most, told_depth, _ = EXTENT_HEADER.unpack_from(node)
@@ -101,7 +102,7 @@ def _node(
         yield from _node(volume, inode, block, depth - 1, first, end)
 
 
-def _leaf(volume: Volume, where: str, node: bytes, entries: int) -> Iterator[Run]:
+def _leaf(volume: Volume, where: str, node: Block, entries: int) -> Iterator[Run]:
     behind = 0
     for at in range(entries):
         start, count, high, low = EXTENT_LEAF.unpack_from(node, EXTENT_HEADER.size * (1 + at))
@@ -116,7 +117,7 @@ def _leaf(volume: Volume, where: str, node: bytes, entries: int) -> Iterator[Run
         yield Run(start, physical, count, unwritten)
 
 
-def _check_tail(inode: Inode, block: bytes, where: str) -> None:
+def _check_tail(inode: Inode, block: Block, where: str) -> None:
     most = EXTENT_HEADER.unpack_from(block)[2]
     at = EXTENT_HEADER.size + most * EXTENT_LEAF.size
     if at + 4 > len(block):

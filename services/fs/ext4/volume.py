@@ -40,9 +40,13 @@ UNSIGNED_HASH = 2
 
 
 class Volume:
-    """A volume whose superblock is `raw`, 1024 bytes, on a disk of `disk_bytes`. Refused."""
+    """A volume whose superblock is `raw`, 1024 bytes, on a disk of `disk_bytes`. Refused.
 
-    def __init__(self, raw: bytes, disk_bytes: int) -> None:
+    `replay`: whoever opens it is about to recover what its journal has, the superblock too: until
+    that is done its checksum may be wrong.
+    """
+
+    def __init__(self, raw: bytes, disk_bytes: int, *, replay: bool = False) -> None:
         if len(raw) < layout.SUPER_BYTES or layout.SUPER.read(raw)["magic"] != layout.SUPER_MAGIC:
             raise Refused("no ext2, ext3 or ext4 volume is there: its magic number is missing")
         fields = layout.SUPER.read(raw)
@@ -50,13 +54,14 @@ class Volume:
         self.ro_compat = RoCompat(fields["ro_compat"])
         if fields["rev_level"] == 0:
             self.incompat, self.ro_compat = Incompat(0), RoCompat(0)
-        self._check_features()
+        self._check_features(replay)
         uuid = raw[0x68:0x78]
         self.checksums = bool(self.ro_compat & RoCompat.METADATA_CSUM)
         if self.checksums:
             if fields["checksum_type"] != CRC32C:
                 raise Refused(f"checksum type {fields['checksum_type']} is unknown")
-            if crc32c(MASK, raw[:0x3FC]) != fields["checksum"]:
+            recovers = replay and bool(self.incompat & Incompat.RECOVER)
+            if not recovers and not _is_sound(raw, fields):
                 raise Refused("the superblock's checksum is wrong: e2fsck may mend it")
         by_seed = self.incompat & Incompat.CSUM_SEED
         self.seed = fields["checksum_seed"] if by_seed else crc32c(MASK, uuid)
@@ -82,13 +87,18 @@ class Volume:
         self.read_only_because = layout.feature_names(unwritable)
         """The features for whose sake nothing may be written; empty: there are none."""
         self.cache = BlockCache(self.block_bytes)
+        self.group_checksums = self.checksums or bool(self.ro_compat & RoCompat.GDT_CSUM)
+        self.frozen: dict[int, int] = {}
+        """By group: blocks that a transaction has freed which is not on disk yet, as bits."""
+        self.orphans: list[int] = []
+        """Inodes without names that are still to be freed, as the superblock's list has them."""
 
-    def _check_features(self) -> None:
+    def _check_features(self, replay: bool) -> None:
         if self.incompat & Incompat.JOURNAL_DEV:
             raise Refused("it is an external journal, not a volume")
-        if self.incompat & Incompat.RECOVER:
+        if self.incompat & Incompat.RECOVER and not replay:
             raise Refused("its journal has not been replayed: e2fsck does that")
-        unknown = Incompat(int(self.incompat) & ~int(layout.READABLE))
+        unknown = Incompat(int(self.incompat) & ~int(layout.READABLE | Incompat.RECOVER))
         if unknown:
             raise Refused(f"unknown features: {layout.feature_names(unknown)}")
         if self.ro_compat & RoCompat.BIGALLOC:
@@ -131,7 +141,9 @@ class Volume:
 
     def counts(self) -> Counts:
         """What is left, as the superblock tells."""
-        return self._counts
+        number, at = self.super_place
+        now = self.cache.dirty.get(number)
+        return self._counts if now is None else _counts(layout.SUPER.read(now, at))
 
     def overhead(self) -> int:
         """Blocks that can be nobody's content: copies, descriptors, bitmaps, inodes."""
@@ -140,7 +152,7 @@ class Volume:
         copies = sum(self.has_super(group) for group in range(self.groups))
         return self.groups * tables + copies * (1 + descriptors) + self.first_block
 
-    def block(self, number: int, where: str) -> bytes:
+    def block(self, number: int, where: str) -> bytes | bytearray:
         """A block that something at `where` names. NeedBlock, Damaged."""
         if not self.first_block <= number < self.blocks:
             raise Damaged(where, f"block {number} is outside of the volume")
@@ -166,42 +178,111 @@ class Volume:
         group = index * per_block
         return self.first_block + group * self.blocks_per_group + self.has_super(group)
 
+    def descriptor_place(self, group: int) -> tuple[int, int]:
+        """The block that has a group's descriptor, and where in it."""
+        index, slot = divmod(group, self.block_bytes // self.desc_bytes)
+        return self._descriptor_block(index), slot * self.desc_bytes
+
+    def descriptor(self, group: int) -> bytes | bytearray:
+        """A group's descriptor. NeedBlock, Damaged."""
+        number, at = self.descriptor_place(group)
+        raw = self.block(number, f"group {group}")[at : at + self.desc_bytes]
+        if self.group_checksums and self._group_checksum(group, raw) != raw[0x1E:0x20]:
+            raise Damaged(f"group {group}", "its checksum is wrong", checksum=True)
+        return raw
+
     def inode_table(self, group: int) -> int:
         """The first block of a group's inodes. NeedBlock, Damaged."""
-        where = f"group {group}"
-        index, slot = divmod(group, self.block_bytes // self.desc_bytes)
-        raw = self.block(self._descriptor_block(index), where)
-        raw = raw[slot * self.desc_bytes : (slot + 1) * self.desc_bytes]
-        self._check_group(group, raw)
-        table = layout.GROUP.read(raw)["inode_table_lo"]
+        raw = self.descriptor(group)
+        table = layout.GROUP.get(raw, "inode_table_lo")
         if self.wide:
-            table |= layout.GROUP_HIGH.read(raw)["inode_table_hi"] << 32
+            table |= layout.GROUP_HIGH.get(raw, "inode_table_hi") << 32
         return table
 
-    def _check_group(self, group: int, raw: bytes) -> None:
-        head, told, rest = raw[:0x1E], raw[0x1E:0x20], raw[0x20:]
+    def _group_checksum(self, group: int, raw: bytes | bytearray) -> bytes:
+        head, rest = bytes(raw[:0x1E]), bytes(raw[0x20:])
         number = group.to_bytes(4, "little")
         if self.checksums:
             right = crc32c(crc32c(self.seed, number), head + b"\0\0" + rest) & 0xFFFF
-        elif self.ro_compat & RoCompat.GDT_CSUM:
-            right = crc16(0xFFFF, self._uuid + number + head + (rest if self.wide else b""))
         else:
-            return
-        if right != int.from_bytes(told, "little"):
-            raise Damaged(f"group {group}", "its checksum is wrong", checksum=True)
+            right = crc16(0xFFFF, self._uuid + number + head + (rest if self.wide else b""))
+        return right.to_bytes(2, "little")
+
+    def seal_group(self, group: int, raw: bytearray) -> None:
+        """Give a group's descriptor its checksum."""
+        if self.group_checksums:
+            raw[0x1E:0x20] = self._group_checksum(group, raw)
+
+    def group_start(self, group: int) -> int:
+        """A group's first block."""
+        return self.first_block + group * self.blocks_per_group
+
+    def group_blocks(self, group: int) -> int:
+        """How many blocks it has: the last may be shorter."""
+        return min(self.blocks_per_group, self.blocks - self.group_start(group))
+
+    def bitmap_bytes(self, which: str) -> int:
+        """What of a bitmap of blocks, or inodes, its checksum covers."""
+        return (self.blocks_per_group if which == "block" else self.inodes_per_group) // 8
+
+    def base_blocks(self, group: int) -> int:
+        """Blocks at a group's start that have copies of the superblock and descriptors."""
+        count = int(self.has_super(group))
+        per_block = self.block_bytes // self.desc_bytes
+        if not self.incompat & Incompat.META_BG or group < self.first_meta_bg * per_block:
+            if count:
+                meta = self.first_meta_bg if self.incompat & Incompat.META_BG else 0
+                count += (meta or -(-self.groups // per_block)) + self.reserved_gdt
+            return count
+        return count + (group % per_block in (0, 1, per_block - 1))
+
+    def count(self, free_blocks: int = 0, free_inodes: int = 0) -> None:
+        """So many more are free (fewer where negative), in the superblock."""
+        buffer, at = self.edit_super()
+        get, put = layout.SUPER.get, layout.SUPER.put
+        if free_blocks:
+            free = get(buffer, "free_blocks_lo", at) + free_blocks
+            if self.wide:
+                free += get(buffer, "free_blocks_hi", at) << 32
+                put(buffer, "free_blocks_hi", free >> 32, at)
+            put(buffer, "free_blocks_lo", free & MASK, at)
+        if free_inodes:
+            put(buffer, "free_inodes", get(buffer, "free_inodes", at) + free_inodes, at)
+        self.seal_super(buffer)
+
+    @property
+    def super_place(self) -> tuple[int, int]:
+        """The block that has the superblock, and where in it."""
+        return divmod(layout.SUPER_OFFSET, self.block_bytes)
+
+    def edit_super(self) -> tuple[bytearray, int]:
+        """The block that has the superblock, to be changed; `seal_super` afterwards."""
+        number, at = self.super_place
+        return self.cache.edit(number), at
+
+    def seal_super(self, buffer: bytearray) -> None:
+        """Give the superblock its checksum."""
+        at = self.super_place[1]
+        if self.checksums:
+            right = crc32c(MASK, buffer[at : at + 0x3FC])
+            layout.SUPER.put(buffer, "checksum", right, at)
 
     # Inodes
+
+    def inode_place(self, number: int) -> tuple[int, int]:
+        """The block that has an inode, and where in it. NeedBlock, Damaged."""
+        if not 1 <= number <= self.inodes:
+            raise Damaged(f"inode {number}", f"there are {self.inodes} only")
+        group, index = divmod(number - 1, self.inodes_per_group)
+        block, offset = divmod(index * self.inode_bytes, self.block_bytes)
+        return self.inode_table(group) + block, offset
 
     def inode(self, number: int) -> Inode:
         """An inode by its number. NeedBlock, Damaged."""
         where = f"inode {number}"
-        if not 1 <= number <= self.inodes:
-            raise Damaged(where, f"there are {self.inodes} only")
-        group, index = divmod(number - 1, self.inodes_per_group)
-        block_bytes = self.block_bytes
-        block, offset = divmod(index * self.inode_bytes, block_bytes)
-        raw = self.block(self.inode_table(group) + block, where)
-        inode = parse(number, raw[offset : offset + self.inode_bytes], block_bytes)
+        block, offset = self.inode_place(number)
+        raw = bytes(self.block(block, where)[offset : offset + self.inode_bytes])
+        inode = parse(number, raw, self.block_bytes)
         if self.checksums:
             inode.seed = self._inode_seed(inode)
             if not inode.is_checksum_right():
@@ -209,7 +290,22 @@ class Volume:
         return inode
 
     def _inode_seed(self, inode: Inode) -> int:
-        return crc32c(self.seed, struct.pack("<II", inode.number, inode.generation))
+        return self.seed_of(inode.number, inode.generation)
+
+    def seed_of(self, number: int, generation: int) -> int:
+        """Where checksums of what belongs to an inode begin."""
+        return crc32c(self.seed, struct.pack("<II", number, generation)) if self.checksums else 0
+
+
+def _is_sound(raw: bytes, fields: dict[str, int]) -> bool:
+    """Whether a superblock is what its checksum tells.
+
+    It takes two sectors, and a power cut may tear it. All that changes without the journal is one
+    flag, so that is allowed to be otherwise.
+    """
+    other = bytearray(raw)
+    layout.SUPER.put(other, "incompat", fields["incompat"] ^ Incompat.RECOVER)
+    return fields["checksum"] in (crc32c(MASK, raw[:0x3FC]), crc32c(MASK, other[:0x3FC]))
 
 
 def _counts(fields: dict[str, int]) -> Counts:

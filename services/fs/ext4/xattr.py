@@ -10,6 +10,7 @@ from services.fs.ext4.layout import INODE_BASE_BYTES, XATTR_ENTRY, XATTR_MAGIC
 
 if TYPE_CHECKING:
     from services.fs.ext4.inode import Inode
+    from services.fs.ext4.layout import Block
     from services.fs.ext4.volume import Volume
 
 PREFIXES = {
@@ -42,14 +43,14 @@ def attributes(volume: Volume, inode: Inode) -> dict[bytes, bytes]:
     return found
 
 
-def _check(volume: Volume, number: int, block: bytes, where: str) -> None:
+def _check(volume: Volume, number: int, block: Block, where: str) -> None:
     cleared = block[:CHECKSUM_AT] + bytes(4) + block[CHECKSUM_AT + 4 :]
     right = crc32c(crc32c(volume.seed, number.to_bytes(8, "little")), cleared)
     if right != int.from_bytes(block[CHECKSUM_AT : CHECKSUM_AT + 4], "little"):
         raise Damaged(where, "their block's checksum is wrong", checksum=True)
 
 
-def _take(found: dict[bytes, bytes], area: bytes, at: int, where: str) -> None:
+def _take(found: dict[bytes, bytes], area: Block, at: int, where: str) -> None:
     """Entries from `at` on; their values' offsets count from the beginning of `area`."""
     while area[at : at + 4] != bytes(4):
         if at + XATTR_ENTRY.size > len(area):

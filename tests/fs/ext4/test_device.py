@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bus.errors import PosixError
-from services.fs.ext4.device import FLUSH, FileDevice, MemoryDevice, Write, perform
+from services.fs.ext4.device import FLUSH, FileDevice, MemoryDevice, ReadStep, Write, perform
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
+
+    from services.fs.ext4.device import Step
 
 SIZE = 1 << 20
 
@@ -22,10 +25,18 @@ def devices(tmp_path: Path) -> list[MemoryDevice | FileDevice]:
     return [MemoryDevice(SIZE), FileDevice(path)]
 
 
+def steps() -> Generator[Step, bytes, None]:
+    yield (Write(3, b"a" * 1024), Write(9, b"b" * 512, fua=True))
+    yield FLUSH
+    assert (yield ReadStep(3, 1)) == b"a" * 512
+    with pytest.raises(PosixError):
+        yield ReadStep(1 << 40, 1)
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     for device in devices(tmp_path):
         assert device.sectors == SIZE // 512
-        perform(device, [(Write(3, b"a" * 1024), Write(9, b"b" * 512, fua=True)), FLUSH])
+        perform(device, steps())
         assert device.read(2, 4) == bytes(512) + b"a" * 1024 + bytes(512)
         assert device.read(9, 1) == b"b" * 512
 
