@@ -7,7 +7,6 @@ returns the service; the supervisor gives it its lifecycle. Tests boot with buil
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from boot.config import Config
     from boot.supervisor import Service
     from bus.admission import Admission
-    from bus.core import Bus, Handler
+    from bus.core import Bus, Handler, Port
     from services.drivers.nic.api import Wires
     from services.drivers.ram.api import Ram
+    from services.fs.ext4.device import BlockDevice
     from services.net.api import Board
 
 
@@ -153,27 +153,24 @@ def build_hosttree(machine: Machine) -> Service:
 
 
 def build_disk(machine: Machine) -> Service:
-    """The disk behind --image; without one nobody answers there."""
+    """The disk behind --image; without one, or with one in memory, nobody answers there."""
     image = machine.config.image
-    if image is None:
+    if image is None or image.memory_bytes:
         return Hardware(lambda: None)
     from boot.config import ConfigError
+    from boot.image.look import check_volume
     from services.drivers.disk.media import ImageRefused
     from services.drivers.disk.service import DiskService
-    from services.fs.ext4.damage import Refused
-    from services.fs.ext4.device import FileDevice
-    from services.fs.ext4.volume import open_volume
 
     try:
-        disk = DiskService(machine.memory, image, read_only=True)
+        disk = DiskService(machine.memory, image.path, read_only=not image.writable)
     except ImageRefused as refused:
         raise ConfigError(refused.cause, refused.cure) from None
     try:
-        with contextlib.closing(FileDevice(image, read_only=True)) as device:
-            open_volume(device)
-    except (Refused, OSError) as refused:
+        check_volume(image.path, image.writable)
+    except ConfigError:
         disk.close()
-        raise ConfigError(f"image {image}: {refused}", "see: hardtack image check") from None
+        raise
     return disk
 
 
@@ -199,6 +196,18 @@ def build_vm(machine: Machine) -> Service:
     return VmService(machine.memory, getattr(machine.core, "kernel_entry", 0))
 
 
+def _disk_of(machine: Machine) -> Port | BlockDevice | None:
+    """What --image names, as fs reaches it."""
+    image = machine.config.image
+    if image is None:
+        return None
+    if not image.memory_bytes:
+        return machine.bus.port("fs", "disk")
+    from boot.image.make import in_memory
+
+    return in_memory(image.memory_bytes)
+
+
 def build_fs(machine: Machine) -> Service:
     """The file system over --root and --bind."""
     from boot.etc import boot_files
@@ -217,7 +226,7 @@ def build_fs(machine: Machine) -> Service:
         boot_mounts(config),
         heap_bytes=config.heap_bytes,
         files=boot_files(config, card),
-        disk=None if config.image is None else bus.port("fs", "disk"),
+        disk=_disk_of(machine),
     )
 
 

@@ -54,14 +54,24 @@ class Address:
 
 
 @attrs.frozen
+class Image:
+    """A disk image, mounted at `guest` (/ in place of the host's root); or a disk in memory."""
+
+    path: str
+    guest: str = "/"
+    writable: bool = True
+    memory_bytes: int = 0
+    """Not 0: there is no file, and the disk goes with the kernel."""
+
+
+@attrs.frozen
 class Config:
     """All that a boot is decided by. `validate` says whether it can be."""
 
     argv: tuple[str, ...]
     root: str = "/"
     root_writable: bool = False
-    image: str | None = None
-    """A disk image that is the guest's /, in place of `root`."""
+    image: Image | None = None
     binds: tuple[Bind, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     workdir: str = "/"
@@ -104,6 +114,28 @@ def parse_root(text: str) -> tuple[str, bool]:
     if not path:
         raise ConfigError(f"root {text!r} names no directory", "write --root ./debian")
     return os.path.abspath(path), mode == "rw"
+
+
+def parse_image(text: str | None) -> Image | None:
+    """FILE, or mem:SIZE; with :GUEST where it is not /, and with :ro."""
+    if text is None:
+        return None
+    parts = text.split(":")
+    writable = parts[-1] != "ro"
+    if parts[-1] in ("ro", "rw") and len(parts) > 1:
+        parts.pop()
+    memory_bytes = 0
+    if parts[0] == "mem" and len(parts) > 1:
+        memory_bytes = parse_size(parts[1])
+        parts[:2] = ["mem:" + parts[1]]
+    guest = parts[1] if len(parts) == 2 else "/mnt" if memory_bytes else "/"
+    if len(parts) > 2 or not parts[0] or not guest.startswith("/"):
+        raise ConfigError(
+            f"image {text!r} is not FILE[:GUEST][:ro] or mem:SIZE[:GUEST]",
+            "write --image disk.ext4, or --image data.ext4:/data",
+        )
+    path = parts[0] if memory_bytes else os.path.abspath(parts[0])
+    return Image(path, os.path.normpath(guest), writable, memory_bytes)
 
 
 def parse_bind(text: str) -> Bind:

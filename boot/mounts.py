@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 def root_mount(config: Config) -> MountSpec:
     """The guest's /: a directory of the host, under a memory overlay unless it is writable."""
-    if config.image is not None:
-        return MountSpec(b"/", "ext4", os.fsencode(config.image), "ro")
+    image = _image_mount(config)
+    if image is not None and image.target == b"/":
+        return image
     options = "rw" if config.root_writable else ""
     return MountSpec(b"/", "hosttree", os.fsencode(config.root), options)
+
+
+def _image_mount(config: Config) -> MountSpec | None:
+    image = config.image
+    if image is None:
+        return None
+    source = os.fsencode(image.path)
+    return MountSpec(os.fsencode(image.guest), "ext4", source, read_only=not image.writable)
 
 
 def boot_mounts(config: Config) -> tuple[MountSpec, ...]:
@@ -36,4 +45,6 @@ def boot_mounts(config: Config) -> tuple[MountSpec, ...]:
         )
         for bind in config.binds
     ]
-    return (*SYSTEM_MOUNTS, MountSpec(b"/dev/shm", options="mode=1777"), *binds)
+    image = _image_mount(config)
+    disks = [image] if image is not None and image.target != b"/" else []
+    return (*SYSTEM_MOUNTS, MountSpec(b"/dev/shm", options="mode=1777"), *disks, *binds)

@@ -69,8 +69,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     guest.add_argument(
         "--image",
-        metavar="FILE",
-        help="ext4 image that is the guest's / in place of --root; read-only",
+        metavar="FILE[:GUEST][:ro]",
+        help="ext4 image that is the guest's / in place of --root, or at GUEST; mem:SIZE[:GUEST]:"
+        " an empty one in memory, at /mnt",
     )
     guest.add_argument(
         "--bind",
@@ -260,7 +261,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             argv=command,
             root=root,
             root_writable=root_writable,
-            image=options.image,
+            image=c.parse_image(options.image),
             binds=tuple(c.parse_bind(text) for text in options.bind),
             env=c.guest_env(options.env, uid, os.environ),
             workdir=options.workdir,

@@ -135,6 +135,7 @@ EMBEDDED = Topology(
             "fs",
             2,
             frozenset({"vm", "hosttree", "clock", "disk"}),
+            Restart(shutdown_s=60.0),
             owns="the tree, files, the page cache",
         ),
         ServiceSpec(

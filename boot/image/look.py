@@ -5,6 +5,7 @@ By e2fsprogs, which nobody here wrote: what they say of an image is an opinion o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -106,3 +107,20 @@ def _mode(image: str, path: str) -> int:
     raise ConfigError(
         f"{path!r} is neither file nor directory", "export the directory that it is in"
     )
+
+
+def check_volume(path: str, writable: bool) -> None:
+    """ConfigError: there is no volume that we mount, and why."""
+    from services.fs.ext4.damage import Refused
+    from services.fs.ext4.device import SECTOR_BYTES, FileDevice
+    from services.fs.ext4.layout import SUPER_BYTES, SUPER_OFFSET
+    from services.fs.ext4.volume import Volume
+
+    with contextlib.closing(FileDevice(path, read_only=True)) as device:
+        try:
+            count = SUPER_BYTES // SECTOR_BYTES
+            enough = device.sectors >= 2 * count
+            raw = device.read(SUPER_OFFSET // SECTOR_BYTES, count) if enough else b""
+            Volume(raw, device.sectors * SECTOR_BYTES, replay=writable)
+        except Refused as refused:
+            raise ConfigError(f"image {path}: {refused}", "see: hardtack image check") from None

@@ -18,6 +18,8 @@ from boot.image import mkfs, tools
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from services.fs.ext4.device import BlockDevice
+
 SPARE_BYTES = 64 << 20
 INODE_RATIO_BYTES = 16384
 
@@ -96,3 +98,25 @@ def from_dir(
         words = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", directory, unfinished]
         tools.run(words)
     return size
+
+
+def in_memory(size_bytes: int) -> BlockDevice:
+    """An empty volume without a journal, in memory. ConfigError: a size that cannot be."""
+    from services.fs.ext4.device import SECTOR_SHIFT, MemoryDevice
+
+    size_bytes -= size_bytes % mkfs.BLOCK
+    try:
+        pieces = mkfs.file_system(size_bytes, os.urandom(16), 0, journalled=False)
+        device = MemoryDevice(size_bytes)
+        for offset, content in pieces:
+            first, start = divmod(offset, mkfs.BLOCK)
+            count = -(-(start + len(content)) // mkfs.BLOCK)
+            sector = first * mkfs.BLOCK >> SECTOR_SHIFT
+            blocks = bytearray(device.read(sector, count * mkfs.BLOCK >> SECTOR_SHIFT))
+            blocks[start : start + len(content)] = content
+            device.write(sector, blocks)
+    except ValueError as unfit:
+        raise ConfigError(
+            f"an image of {size_bytes} bytes: {unfit}", "say --image mem:256M"
+        ) from None
+    return device

@@ -29,7 +29,8 @@ MOST_BYTES = 1 << 40
 ROOT, JOURNAL, FIRST_FREE, LOST_FOUND = 2, 8, 11, 11
 LOST_FOUND_BLOCKS = 4
 
-COMPAT = 0x4 | 0x8  # has_journal, ext_attr
+HAS_JOURNAL = 0x4
+COMPAT = 0x8 | 0x20  # ext_attr, dir_index
 INCOMPAT = 0x2 | 0x40  # filetype, extents
 RO_COMPAT = 0x1 | 0x2 | 0x40  # sparse_super, large_file, extra_isize
 EXTENTS_FLAG = 0x80000
@@ -102,12 +103,14 @@ class Shape:
         return min(PER_GROUP, self.blocks - self.start(group))
 
 
-def _spans(shape: Shape) -> tuple[dict[int, list[tuple[int, int]]], list[tuple[int, int, int]]]:
+def _spans(
+    shape: Shape, journal: int
+) -> tuple[dict[int, list[tuple[int, int]]], list[tuple[int, int, int]]]:
     """Blocks in use by group, and the journal's extents (logical, length, physical)."""
     used = {group: [(0, shape.overhead(group))] for group in range(shape.groups)}
     first = shape.overhead(0)
     used[0].append((first, 1 + LOST_FOUND_BLOCKS))
-    left, logical, extents = journal_blocks(shape.blocks), 0, []
+    left, logical, extents = journal, 0, []
     group = 0
     while left:
         start = sum(length for _, length in used[group])
@@ -162,32 +165,34 @@ def _super(
         "<IIIIIIIIIIIIIHHHHHHIIIIHHIHHIII",
         inodes, shape.blocks, shape.blocks // 20, free_blocks, inodes - FIRST_FREE, 0, 2, 2,
         PER_GROUP, PER_GROUP, per_group, 0, now, 0, 0xFFFF, 0xEF53, 1, 1, 0, now, 0, 0, 1, 0, 0,
-        FIRST_FREE, INODE_BYTES, 0, COMPAT, INCOMPAT, RO_COMPAT,
+        FIRST_FREE, INODE_BYTES, 0, COMPAT | HAS_JOURNAL * bool(journal), INCOMPAT, RO_COMPAT,
     )  # fmt: skip
     raw += uuid + label[:16].ljust(16, b"\0")
-    raw = raw.ljust(0xE0, b"\0") + struct.pack("<I", JOURNAL)
-    raw = raw.ljust(0xEC, b"\0") + uuid + bytes((1, 1))  # half-MD4 hashes; the journal is backed up
+    raw = raw.ljust(0xE0, b"\0") + struct.pack("<I", JOURNAL if journal else 0)
+    raw = raw.ljust(0xEC, b"\0") + uuid + bytes((1, bool(journal)))  # half-MD4; a backup
     raw = raw.ljust(0x100, b"\0") + struct.pack("<III", 0x4 | 0x8, 0, now)
-    size = struct.unpack_from("<I", journal, 4)[0]
-    raw = raw.ljust(0x10C, b"\0") + journal[40:100] + struct.pack("<II", 0, size)
+    if journal:
+        size = struct.unpack_from("<I", journal, 4)[0]
+        raw = raw.ljust(0x10C, b"\0") + journal[40:100] + struct.pack("<II", 0, size)
     raw = raw.ljust(0x15C, b"\0") + struct.pack("<HHI", 32, 32, 1)
     return raw.ljust(1024, b"\0")
 
 
 def file_system(
-    size_bytes: int, uuid: bytes, now_s: int, label: bytes = b""
+    size_bytes: int, uuid: bytes, now_s: int, label: bytes = b"", *, journalled: bool = True
 ) -> Iterator[tuple[int, bytes]]:
     """The pieces of it that are not zeros: (offset, content). ValueError: a size that cannot be."""
     shape = Shape.of(size_bytes)
-    used, extents = _spans(shape)
-    journal = journal_blocks(shape.blocks)
+    journal = journal_blocks(shape.blocks) if journalled else 0
+    used, extents = _spans(shape, journal)
     first = shape.overhead(0)
     found = [(0, LOST_FOUND_BLOCKS, first + 1)]
     inodes = {
         ROOT: _inode(0o40755, 3, 1, [(0, 1, first)], now_s),
-        JOURNAL: _inode(0o100600, 1, journal, extents, now_s),
         LOST_FOUND: _inode(0o40700, 2, LOST_FOUND_BLOCKS, found, now_s),
     }
+    if journal:
+        inodes[JOURNAL] = _inode(0o100600, 1, journal, extents, now_s)
     descriptors, free_total = b"", 0
     for group in range(shape.groups):
         base = shape.start(group) + shape.copies(group)
@@ -208,8 +213,9 @@ def file_system(
     yield (first + 1) * BLOCK, _entry(LOST_FOUND, b".", 12) + _entry(ROOT, b"..", BLOCK - 12)
     for block in range(1, LOST_FOUND_BLOCKS):
         yield (first + 1 + block) * BLOCK, struct.pack("<IHBB", 0, BLOCK, 0, 0)
-    yield extents[0][2] * BLOCK, _journal_super(journal, uuid)
-    raw = _super(shape, free_total, uuid, now_s, label, inodes[JOURNAL])
+    if journal:
+        yield extents[0][2] * BLOCK, _journal_super(journal, uuid)
+    raw = _super(shape, free_total, uuid, now_s, label, inodes.get(JOURNAL, b""))
     for group in filter(has_backup, range(shape.groups)):
         copy = bytearray(raw)
         struct.pack_into("<H", copy, 0x5A, group)

@@ -11,7 +11,7 @@ import stat
 from errno import EBADF, EFBIG, EINVAL, EIO, ELOOP, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM
 from typing import TYPE_CHECKING
 
-from bus.errors import PosixError
+from bus.errors import KernelBug, PosixError
 from services.drivers.hosttree import api
 from services.fs.core_inode import Directory, File, Link
 from services.fs.core_volume import V9FS_MAGIC
@@ -41,6 +41,7 @@ class BindStore(HostStore):
     """Files below `tree`, read and written."""
 
     magic = V9FS_MAGIC
+    waits = False
 
     def path(self, inode: Inode) -> bytes:
         """Where a name of the inode is now; ENOENT where it has none."""
@@ -120,9 +121,16 @@ class BindStore(HostStore):
     # ── names ───────────────────────────────────────────────────────────────────────────────
 
     async def make(
-        self, directory: Directory, name: bytes, mode: int, uid: int, gid: int, target: bytes
+        self,
+        directory: Directory,
+        name: bytes,
+        mode: int,
+        owner: tuple[int, int],
+        target: bytes,
+        rdev: int,
     ) -> Inode:
         """Make a name on the host."""
+        uid, gid = owner
         path = self.path_in(directory, name)
         if stat.S_ISLNK(mode):
             request = api.MakeSymlink(self.tree, path, target, uid, gid)
@@ -188,9 +196,20 @@ class BindStore(HostStore):
         handle = await self._handle(file, write=True)
         await self.ask(api.AllocateFile(handle, mode, offset, length_bytes))
 
-    async def sync(self, file: File, data_only: bool) -> None:
-        """fsync(2), fdatasync(2)."""
-        await self.ask(api.SyncFile(await self._handle(file, write=False), data_only))
+    async def put(self, file: File, offset: int, content: bytes) -> int:
+        """Nobody asks: it does not wait."""
+        raise KernelBug("a bind takes content from RAM")
+
+    async def set_xattr(self, inode: Inode, name: bytes, value: bytes | None) -> None:
+        """They stay in memory: `core_xattr`."""
+
+    async def sync(self, inode: Inode, data_only: bool) -> None:
+        """fsync(2), fdatasync(2); of files only."""
+        if isinstance(inode, File):
+            await self.ask(api.SyncFile(await self._handle(inode, write=False), data_only))
+
+    async def sync_all(self) -> None:
+        """The host has it all, and writes it when it sees fit."""
 
 
 _ATTRIBUTES = (

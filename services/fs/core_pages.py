@@ -323,6 +323,29 @@ class PageCache:
         self._written(file, offset, offset + length)
         file.backed_bytes = file.size
 
+    def overwrite_bytes(self, file: File, offset: int, content: bytes) -> None:
+        """The same from a bytes object."""
+        self.reveal(file, offset)
+        view, end, position = self.ram.bytes, offset + len(content), offset
+        while position < end:
+            start = position & PAGE_MASK
+            step = min(end - position, PAGE_BYTES - start)
+            pfn = file.pages.get(position >> PAGE_SHIFT)
+            if pfn:
+                target = (pfn << PAGE_SHIFT) + start
+                view[target : target + step] = content[position - offset :][:step]
+            position += step
+        self._written(file, offset, end)
+        file.backed_bytes = file.size
+
+    def wrote(self, file: File, index: int) -> None:
+        """The store has a dirty page."""
+        if index in file.dirty:
+            self.frames.charge(file.volume, -1)
+            file.dirty.discard(index)
+            if file.pages:
+                self.frames.clean[file] = None
+
     def written_back(self, file: File) -> None:
         """The store has all dirty pages; those that are still mapped for writing stay so."""
         done = file.dirty - self.frames.still_mapped(file)

@@ -68,7 +68,12 @@ class Store(Protocol):
 
 
 class ForwardingStore(Store, Protocol):
-    """A store that gets every change before memory does."""
+    """A store that gets every change before memory does.
+
+    If it `waits`, others may run before it has taken a change: content is copied for it first.
+    """
+
+    waits: bool
 
     async def refresh(self, inode: Inode) -> bool:
         """Take the attributes from the store again; says whether the content changed too."""
@@ -80,9 +85,15 @@ class ForwardingStore(Store, Protocol):
         """The inode by which memory knows the file of one that `lookup` made; as `adopt`."""
 
     async def make(
-        self, directory: Directory, name: bytes, mode: int, uid: int, gid: int, target: bytes
+        self,
+        directory: Directory,
+        name: bytes,
+        mode: int,
+        owner: tuple[int, int],
+        target: bytes,
+        rdev: int,
     ) -> Inode:
-        """A new file, directory, FIFO or socket, or a symbolic link to `target`."""
+        """A new file of any kind: a symbolic link to `target`, a device of number `rdev`."""
 
     async def link(self, inode: Inode, directory: Directory, name: bytes) -> None:
         """A second name."""
@@ -97,7 +108,10 @@ class ForwardingStore(Store, Protocol):
         """chmod(2), chown(2) with (uid, gid), utimensat(2) with (atime, mtime) in ns."""
 
     async def write(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
-        """Write content from RAM; replies with the bytes written."""
+        """Write content from RAM; replies with the bytes written. For who does not wait."""
+
+    async def put(self, file: File, offset: int, content: bytes) -> int:
+        """Write content; replies with the bytes written. For who waits."""
 
     async def truncate(self, file: File, length_bytes: int) -> None:
         """ftruncate(2)."""
@@ -105,8 +119,14 @@ class ForwardingStore(Store, Protocol):
     async def allocate(self, file: File, mode: int, offset: int, length_bytes: int) -> None:
         """fallocate(2)."""
 
-    async def sync(self, file: File, data_only: bool) -> None:
+    async def set_xattr(self, inode: Inode, name: bytes, value: bytes | None) -> None:
+        """setxattr(2), or removexattr(2) where `value` is None."""
+
+    async def sync(self, inode: Inode, data_only: bool) -> None:
         """fsync(2)."""
+
+    async def sync_all(self) -> None:
+        """sync(2)."""
 
 
 class Volume:

@@ -1,4 +1,4 @@
-"""Extended attributes: xattr(7). They are kept in memory only; the host's are not shown."""
+"""Extended attributes: xattr(7). Those of host files stay in memory; the host's are not shown."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def get(inode: Inode, name: bytes, cred: Cred) -> bytes:
 
 def put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) -> None:
     """setxattr(2), or removexattr(2) where `value` is None."""
+    plan_put(inode, name, value, flags, cred)
+    commit_put(inode, name, value)
+
+
+def plan_put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) -> None:
+    """Whether it may be, and makes sense."""
     if flags & ~(CREATE | REPLACE):
         raise PosixError(EINVAL)
     if inode.volume.read_only:
@@ -41,8 +47,6 @@ def put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) 
     if value is None:
         if name not in present:
             raise PosixError(ENODATA)
-        xattr_gone(name, present.pop(name))
-        inode.xattrs = present or None
         return
     if len(value) > VALUE_MAX:
         raise PosixError(E2BIG)
@@ -52,11 +56,17 @@ def put(inode: Inode, name: bytes, value: bytes | None, flags: int, cred: Cred) 
         raise PosixError(ENODATA)
     if sum(len(n) + len(v) for n, v in present.items()) + len(name) + len(value) > TOTAL_MAX:
         raise PosixError(ENOSPC)
+
+
+def commit_put(inode: Inode, name: bytes, value: bytes | None) -> None:
+    """Keep it, or forget it."""
+    present = inode.xattrs or {}
     if name in present:
-        xattr_gone(name, present[name])
-    xattr_kept(name, value)
-    present[name] = value
-    inode.xattrs = present
+        xattr_gone(name, present.pop(name))
+    if value is not None:
+        xattr_kept(name, value)
+        present[name] = value
+    inode.xattrs = present or None
 
 
 def _check(inode: Inode, name: bytes, cred: Cred, *, write: bool) -> None:

@@ -27,6 +27,7 @@ class DiskPort:
         self.read_only = geometry.read_only
         self.name = geometry.name
         self.prompt = False
+        self.lasting = True
 
     async def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""

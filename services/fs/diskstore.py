@@ -17,13 +17,13 @@ from services.drivers.hosttree.api import NOW, WOULD_WAIT
 from services.fs.api import StatFsReply
 from services.fs.core_inode import Directory, File, Link, make_inode
 from services.fs.core_need import ATTEMPTS
+from services.fs.core_xattr import commit_put
 from services.fs.ext4 import directory as ext4_directory
 from services.fs.ext4 import mapping, xattr
 from services.fs.ext4.blocks import NeedBlock
-from services.fs.ext4.device import SECTOR_BYTES, SECTOR_SHIFT
-from services.fs.ext4.layout import ROOT_INODE, SUPER_BYTES, SUPER_OFFSET
+from services.fs.ext4.device import SECTOR_SHIFT
+from services.fs.ext4.layout import ROOT_INODE
 from services.fs.ext4.lookup import find
-from services.fs.ext4.volume import Volume as Ext4Volume
 from services.fs.extents import part
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from services.fs.core_volume import Volume
     from services.fs.ext4.device import WaitingDevice
     from services.fs.ext4.inode import Inode as Ext4Inode
+    from services.fs.ext4.session import Session
+
+    _Found = tuple[Ext4Inode, dict[bytes, bytes]]
 
 Result = TypeVar("Result")
 
@@ -45,35 +48,39 @@ ST_VALID, ST_RDONLY = 0x20, 1
 class DiskOrigin:
     """What the disk knows an inode by."""
 
-    __slots__ = ("number",)
+    __slots__ = ("changes", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.changes = 0
+        """How often its content has been changed: who reads it while others run looks at that."""
+
+
+def origin_of(inode: Inode) -> DiskOrigin:
+    """The origin of an inode that came from a disk."""
+    origin = inode.origin
+    if not isinstance(origin, DiskOrigin):
+        raise KernelBug(f"{inode!r} is not from a disk")
+    return origin
 
 
 def number_of(inode: Inode) -> int:
     """The number on disk of an inode that came from there."""
-    origin = inode.origin
-    if not isinstance(origin, DiskOrigin):
-        raise KernelBug(f"{inode!r} is not from a disk")
-    return origin.number
-
-
-async def read_super(device: WaitingDevice) -> Ext4Volume:
-    """The volume on a disk. Refused: there is none that we read."""
-    first, count = SUPER_OFFSET // SECTOR_BYTES, SUPER_BYTES // SECTOR_BYTES
-    raw = await device.read(first, count) if device.sectors >= first + count else b""
-    return Ext4Volume(raw, device.sectors * SECTOR_BYTES)
+    return origin_of(inode).number
 
 
 class DiskStore:
-    """Files of an ext4 volume; only read. Every method may raise PosixError, Damaged included."""
+    """Files of an ext4 volume. Every method may raise PosixError, Damaged included."""
 
-    def __init__(self, device: WaitingDevice, ext4: Ext4Volume, ram: Ram) -> None:
+    waits = True
+
+    def __init__(self, device: WaitingDevice, session: Session, ram: Ram) -> None:
         self.device = device
-        self.ext4 = ext4
+        self.session = session
+        self.ext4 = session.volume
         self._ram = ram
-        self._sectors = ext4.block_bytes >> SECTOR_SHIFT
+        self._sectors = self.ext4.block_bytes >> SECTOR_SHIFT
+        self._mounted: Volume | None = None
 
     async def run(self, operation: Callable[[], Result]) -> Result:
         """Do an operation of the core's, fetching the blocks that it lacks.
@@ -90,27 +97,31 @@ class DiskStore:
     async def fetch(self, number: int) -> None:
         """Read a block, unless it has come up meanwhile."""
         content = await self.device.read(number * self._sectors, self._sectors)
-        self.ext4.cache.supply(number, content)
+        self.ext4.cache.supply_old(number, content)
 
     # ── names ───────────────────────────────────────────────────────────────────────────────
 
     async def top(self, volume: Volume) -> Inode:
         """The root directory."""
-        return await self.inode(volume, ROOT_INODE)
+        self._mounted = volume
+        found = await self.run(lambda: self._all_of(ROOT_INODE))
+        return self._known(volume, found)
 
-    async def inode(self, volume: Volume, number: int) -> Inode:
-        """The inode of a number: the one that memory knows, if it does."""
-        known = volume.known.get(number)
-        if known is not None:
-            return known
-        raw = await self.run(lambda: self.ext4.inode(number))
-        attributes = await self.run(lambda: xattr.attributes(self.ext4, raw))
+    def _all_of(self, number: int) -> _Found:
+        raw = self.ext4.inode(number)
+        return raw, xattr.attributes(self.ext4, raw)
+
+    def _known(self, volume: Volume, found: _Found) -> Inode:
+        """The inode of what was found: the one that memory has, if it has one."""
+        raw, attributes = found
+        number = raw.number
         known = volume.known.get(number)
         if known is not None:
             return known
         inode = make_inode(volume, number, raw.mode, raw.uid, raw.gid)
         inode.origin = DiskOrigin(number)
-        inode.xattrs = attributes or None
+        for name, value in attributes.items():
+            commit_put(inode, name, value)
         self.describe(inode, raw)
         volume.known[number] = inode
         volume.keys[inode] = number
@@ -138,12 +149,12 @@ class DiskStore:
         """A name's inode."""
         number = number_of(directory)
 
-        def look() -> int | None:
+        def look() -> _Found | None:
             found = find(self.ext4, self.ext4.inode(number), name)
-            return None if found is None else found[0].inode
+            return None if found is None else self._all_of(found[0].inode)
 
-        target = await self.run(look)
-        return None if target is None else await self.inode(directory.volume, target)
+        found = await self.run(look)
+        return None if found is None else self._known(directory.volume, found)
 
     async def unchanged(self, inode: Inode) -> bool:
         """Nobody else writes the disk."""
@@ -154,7 +165,16 @@ class DiskStore:
         return True
 
     async def entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
-        """All names of a directory."""
+        """All names of a directory, as of one moment."""
+        origin = origin_of(directory)
+        for _ in range(ATTEMPTS):
+            before = origin.changes
+            found = await self._entries(directory)
+            if origin.changes == before:
+                return found
+        raise PosixError(ENOMEM)
+
+    async def _entries(self, directory: Directory) -> dict[bytes, tuple[int, int]]:
         ext4, number = self.ext4, number_of(directory)
         inode = await self.run(lambda: ext4.inode(number))
         found: dict[bytes, tuple[int, int]] = {}
@@ -175,7 +195,7 @@ class DiskStore:
         where = await self.run(lambda: mapping.runs(self.ext4, raw, 0, 1))
         if not where or raw.size > self.ext4.block_bytes:
             raise PosixError(EIO)
-        block = await self.run(lambda: self.ext4.cache.get(where[0].physical))
+        block = await self.run(lambda: self.ext4.cache.content(where[0].physical))
         return bytes(block[: raw.size])
 
     # ── content ─────────────────────────────────────────────────────────────────────────────
@@ -184,9 +204,18 @@ class DiskStore:
         """Nothing has to be opened."""
 
     async def fill(self, file: File, offset: int, extents: Sequence[Extent], patience: int) -> int:
-        """Read content into RAM, whole pages."""
+        """Read content into RAM, whole pages, as of one moment."""
         if patience == NOW and not self.device.prompt:
             return WOULD_WAIT
+        origin = origin_of(file)
+        for _ in range(ATTEMPTS):
+            before = origin.changes
+            count = await self._fill(file, offset, extents)
+            if origin.changes == before:
+                return count
+        raise PosixError(ENOMEM)
+
+    async def _fill(self, file: File, offset: int, extents: Sequence[Extent]) -> int:
         ext4, number = self.ext4, number_of(file)
         length = sum(size for _, size in extents)
         size = ext4.block_bytes
@@ -196,6 +225,7 @@ class DiskStore:
             return mapping.runs(ext4, ext4.inode(number), first, end - first)
 
         wanted: list[tuple[int, list[Extent]]] = []
+        newer: list[tuple[int, bytes]] = []
         done = offset
         for run in await self.run(mapped):
             if run.unwritten:
@@ -205,11 +235,33 @@ class DiskStore:
             self._zero(extents, done - offset, start - done)
             sector = run.physical * self._sectors + ((start - run.logical * size) >> SECTOR_SHIFT)
             wanted.append((sector, part(extents, start - offset, stop - start)))
+            newer += self._newer(run, size)
             done = stop
         self._zero(extents, done - offset, offset + length - done)
         if wanted:
             await self.device.read_into(wanted)
+        for start, content in newer:
+            self._lay_over(extents, offset, start, content)
         return min(length, max(file.backed_bytes - offset, 0))
+
+    def _newer(self, run: mapping.Run, size: int) -> list[tuple[int, bytes]]:
+        """What of a run the disk has not got yet: (where in the file, content)."""
+        data = self.ext4.cache.data
+        if not data:
+            return []
+        blocks = range(run.physical, run.physical + run.count)
+        there = blocks if run.count < len(data) else [n for n in data if n in blocks]
+        first = run.logical - run.physical
+        return [((first + number) * size, data[number]) for number in there if number in data]
+
+    def _lay_over(self, extents: Sequence[Extent], offset: int, start: int, content: bytes) -> None:
+        """Put content of the file from `start` on into `extents`, which begin at `offset`."""
+        end = offset + sum(size for _, size in extents)
+        low, high = max(start, offset), min(start + len(content), end)
+        view, done = self._ram.bytes, low - start
+        for paddr, length in part(extents, low - offset, high - low) if low < high else ():
+            view[paddr : paddr + length] = content[done : done + length]
+            done += length
 
     def _zero(self, extents: Sequence[Extent], start: int, count: int) -> None:
         if count > 0:
@@ -230,11 +282,14 @@ class DiskStore:
             counts.free_inodes,
             0,
             NAME_BYTES_MAX,
-            ST_VALID | ST_RDONLY,
+            ST_VALID | (ST_RDONLY if self.session.journal is None else 0),
         )
 
     async def forget(self, inodes: Sequence[Inode]) -> None:
         """Nothing was open."""
+
+    async def close(self) -> None:
+        """Nothing is to be written."""
 
 
 _KINDS = (0, 8, 4, 2, 6, 1, 12, 10)

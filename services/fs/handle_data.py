@@ -315,7 +315,10 @@ class DataHandlers:
                 inode = dentry.inode
                 if isinstance(inode, File) and inode.dirty and inode.volume.through is not None:
                     await self._forward.flush(inode)
+            for volume in list(self._tree.volumes.values()):
+                if volume.through is not None:
+                    await volume.through.sync_all()
             return
         inode = self._tree.inode(request.node)
-        if isinstance(inode, File) and inode.volume.through is not None:
+        if inode.volume.through is not None:
             await self._forward.sync(inode, request.data_only)

@@ -75,7 +75,11 @@ class ExtraHandlers:
         now = await self._supply.now()
         dentry = self._tree.dentry(request.node)
         inode = inode_of(dentry)
-        core_xattr.put(inode, request.name, request.value, request.flags, request.cred)
+        name, value = request.name, request.value
+        core_xattr.plan_put(inode, name, value, request.flags, request.cred)
+        if inode.volume.through is not None:
+            await inode.volume.through.set_xattr(inode, name, value)
+        core_xattr.commit_put(inode, name, value)
         inode.touch(now)
         attributes_changed(self._tree, dentry, IN_ATTRIB)
 

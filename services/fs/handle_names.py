@@ -205,7 +205,7 @@ class NameHandlers:
             return where
         directory = directory_of(where.parent)
         if directory.volume.through is not None:
-            made = await self._forward.make(where.parent, where.name, mode, cred, now, target)
+            made = await self._forward.make(where.parent, where.name, mode, cred, now, target, rdev)
             tree.release(made.node)
             return None
         inode = new_inode(directory, mode, cred, now)

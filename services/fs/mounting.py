@@ -19,8 +19,11 @@ from services.fs.bindstore import BindStore
 from services.fs.core_inode import PAGE_BYTES, Directory, Inode, Quota
 from services.fs.core_names import commit_make, directory_of, inode_of, new_inode
 from services.fs.core_walk import entry, find, path_of
-from services.fs.diskstore import DiskStore, read_super
+from services.fs.diskwriter import Clock, attach, make_store
 from services.fs.ext4.damage import Refused
+from services.fs.ext4.device import perform_waiting
+from services.fs.ext4.session import mount
+from services.fs.forward import Forwarder
 from services.fs.hoststore import HostStore
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from bus.core import Port
     from services.fs.core_inode import Dentry
     from services.fs.core_volume import Volume
+    from services.fs.diskstore import DiskStore
     from services.fs.ext4.device import WaitingDevice
     from services.fs.supply import Supply
 
@@ -61,9 +65,13 @@ class MountHandlers:
         hosttree: Port,
         host_sources: Sequence[bytes],
         disk: Callable[[], Awaitable[WaitingDevice]] | None = None,
+        forward: Forwarder | None = None,
     ) -> None:
         self._supply = supply
         self._disk = disk
+        self._forward = forward or Forwarder(supply)
+        self.disks: list[DiskStore] = []
+        """The stores that have to be closed, and those that write to be tended."""
         self._tree = supply.tree
         self._hosttree = hosttree
         self._host_sources = tuple(host_sources)
@@ -107,13 +115,19 @@ class MountHandlers:
         if self._disk is None or any(one.kind == "ext4" for one in self._tree.volumes.values()):
             raise PosixError(EBUSY)
         device = await self._disk()
+        clock = Clock(self._supply.now)
+        await clock.look()
+        steps = mount(device.sectors, device.read_only or volume.read_only, clock)
         try:
-            ext4 = await read_super(device)
+            session = await perform_waiting(device, steps)
         except Refused as refused:
             raise PosixError(EINVAL) from refused
-        volume.read_only = volume.private = True
-        volume.store = DiskStore(device, ext4, self._supply.ram)
-        return await volume.store.top(volume)
+        if session.journal is not None:
+            session.journal.barriers = device.lasting
+        store = make_store(device, session, self._supply.ram, clock)
+        attach(volume, store)
+        self.disks.append(store)
+        return await store.top(volume)
 
     def _top(self, volume: Volume, words: Sequence[str], now_ns: int) -> Inode:
         top = Directory(volume, volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)
@@ -147,12 +161,21 @@ class MountHandlers:
             if found is None:
                 last = depth == len(names)
                 kind = stat.S_IFDIR if is_directory or not last else stat.S_IFREG
-                inode = new_inode(directory_of(parent), kind | 0o755, ROOT, now_ns)
-                found = commit_make(tree, parent, name, inode, now_ns)
+                found = await self._make(parent, name, kind | 0o755, now_ns)
             while found.mounted is not None:
                 found = found.mounted
             here = found
         return here
+
+    async def _make(self, parent: Dentry, name: bytes, mode: int, now_ns: int) -> Dentry:
+        """A mount point; where the volume cannot be written it is in memory only."""
+        directory = directory_of(parent)
+        if directory.volume.private and directory.volume.through is not None:
+            made = await self._forward.make(parent, name, mode, ROOT, now_ns)
+            self._tree.release(made.node)
+            return made
+        inode = new_inode(directory, mode, ROOT, now_ns)
+        return commit_make(self._tree, parent, name, inode, now_ns)
 
     # ── handlers ────────────────────────────────────────────────────────────────────────────
 
@@ -209,6 +232,9 @@ class MountHandlers:
             raise PosixError(EBUSY)
         tree.unmount(volume)
         await self._supply.settle()
+        for store in [one for one in self.disks if one is volume.store]:
+            self.disks.remove(store)
+            await store.close()
 
     async def mounts(self, request: api.Mounts) -> tuple[MountInfo, ...]:
         """What is mounted, in order of mounting."""

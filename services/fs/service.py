@@ -14,15 +14,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from bus.core import Port
 from bus.errors import KernelBug, PosixError
 from services.fs import api, costs, devtree
 from services.fs.api import Cred
 from services.fs.core_check import check
+from services.fs.core_inode import File
 from services.fs.core_pages import PageCache
 from services.fs.core_tree import Tree
 from services.fs.diskport import open_disk
+from services.fs.diskwriter import TEND_S, DiskWriter
 from services.fs.ext4.device import Prompt
 from services.fs.forward import Forwarder
 from services.fs.handle_data import DataHandlers
@@ -116,10 +119,9 @@ class FsService:
         self._mounts = tuple(mounts)
         self._files = tuple(files)
         self._disk = disk
-        self.mounting = MountHandlers(
-            self.supply, hosttree_port, host_sources, None if disk is None else self._open_disk
-        )
-        forward = Forwarder(self.supply)
+        forward = self._forward = Forwarder(self.supply)
+        open_disk = None if disk is None else self._open_disk
+        self.mounting = MountHandlers(self.supply, hosttree_port, host_sources, open_disk, forward)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             **NodeHandlers(self.supply, forward).handlers,
             **NameHandlers(self.supply, forward).handlers,
@@ -147,6 +149,25 @@ class FsService:
             await self._write(file)
         for spec in self._mounts:
             await self.mount(spec)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commit what has become old on disks, until cancelled; with no disk nothing is to do."""
+        task_status.started()
+        while self._disk is not None:
+            writers = [one for one in self.mounting.disks if isinstance(one, DiskWriter)]
+            if not writers:
+                await trio.sleep(TEND_S)
+            for store in writers:
+                await store.tend()
+
+    async def stop(self) -> None:
+        """Write everything that is for a disk, and leave the volumes on it sound."""
+        for inode in dict.fromkeys(dentry.inode for dentry in self.tree.nodes.values()):
+            if isinstance(inode, File) and inode.dirty and inode.volume.private:
+                with contextlib.suppress(PosixError):
+                    await self._forward.flush(inode)
+        while self.mounting.disks:
+            await self.mounting.disks.pop().close()
 
     async def _write(self, file: BootFile) -> None:
         """Write a file as root, making its directory where it is missing; a link is replaced.

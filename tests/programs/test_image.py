@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fs.ext4.images import make_image, needs_mke2fs
+from tests.fs.ext4.mounted import e2fsck
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +38,14 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def hardtack(image: Path, script: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+def line(image: Path | str, script: str, *options: str) -> list[str]:
     command = ["-m", "boot", "run", "--net", "none", "--image", str(image), *options]
+    return [sys.executable, *command, "--", "/bin/sh", "-c", script]
+
+
+def hardtack(image: Path | str, script: str, *options: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, *command, "--", "/bin/sh", "-c", script],
+        line(image, script, *options),
         cwd=REPOSITORY,
         capture_output=True,
         timeout=PATIENCE_S,
@@ -49,10 +54,10 @@ def hardtack(image: Path, script: str, *options: str) -> subprocess.CompletedPro
 
 
 def test_programs_run_from_an_image_and_cannot_write_it(tree: Path, tmp_path: Path) -> None:
-    image = make_image(tmp_path / "disk.ext4", tree)
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
     before = hashlib.sha256(image.read_bytes()).digest()
     done = hardtack(
-        image,
+        f"{image}:ro",
         "cd /many; for n in 0 77 499; do busybox cat 'a name that is somewhat longer, '$n; done;"
         "busybox ls | busybox wc -l; busybox sha256sum /large; busybox touch /new",
     )
@@ -60,6 +65,57 @@ def test_programs_run_from_an_image_and_cannot_write_it(tree: Path, tmp_path: Pa
     assert done.stdout.decode().split() == ["077499500", large, "/large"]
     assert b"Read-only file system" in done.stderr
     assert hashlib.sha256(image.read_bytes()).digest() == before
+
+
+WRITES = """
+busybox mkdir -p /new/below; busybox cp /bin/busybox /new/tool; echo first > /new/file
+busybox mv /new/file /new/below/moved; busybox ln /new/below/moved /new/linked
+busybox ln -s below/moved /new/soft; busybox rm -r /many; busybox mkdir /many
+busybox dd if=/large of=/new/part bs=1000 count=1500 skip=100 conv=fsync 2>/dev/null
+busybox truncate -s 5000 /new/part; echo more >> /new/part; exec 5> /new/gone; busybox rm /new/gone
+echo still >&5
+"""
+
+
+def test_what_is_written_is_there_after_a_reboot(tree: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
+    assert hardtack(image, WRITES).returncode == 0
+    assert not e2fsck(image)
+    done = hardtack(
+        image,
+        "busybox sha256sum < /new/tool; busybox cat /new/soft /new/linked;"
+        "busybox tail -c 5 /new/part; busybox sha256sum < /new/part; busybox ls /new /many",
+    )
+    tool = hashlib.sha256((tree / "bin" / "busybox").read_bytes()).hexdigest()
+    part = (tree / "large").read_bytes()[100_000:105_000] + b"more\n"
+    wanted = [tool, "-", "first", "first", "more", hashlib.sha256(part).hexdigest(), "-"]
+    assert done.stdout.decode().split()[:7] == wanted
+    listed = ["/many:", "/new:", "below", "linked", "part", "soft", "tool"]
+    assert done.stdout.decode().split()[7:] == listed
+    assert not e2fsck(image)
+
+
+def test_what_was_synced_outlives_a_kernel_that_is_killed(tree: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
+    script = WRITES + "busybox sync; echo ready; busybox dd if=/dev/zero of=/more bs=64k count=100"
+    with subprocess.Popen(line(image, script), cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+    done = hardtack(image, "busybox cat /new/soft; busybox ls /new")
+    assert done.stdout.decode().split() == ["first", "below", "linked", "part", "soft", "tool"]
+    assert not e2fsck(image)
+
+
+def test_a_volume_in_memory_is_there_and_goes_with_the_kernel() -> None:
+    busybox = BUSYBOX or ""
+    done = hardtack(
+        "mem:64M",
+        f"cd /mnt; for n in 1 2 3; do {busybox} mkdir d$n; echo $n > d$n/f; done;"
+        f"{busybox} rm -r d2; {busybox} cat d1/f d3/f; {busybox} sync;"
+        f"{busybox} df -T . | {busybox} tail -n 1",
+    )
+    assert done.stdout.decode().split()[:4] == ["1", "3", "mem:64M", "ext4"]
 
 
 def test_what_is_no_volume_is_refused_in_words(tmp_path: Path) -> None:

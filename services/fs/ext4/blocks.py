@@ -94,6 +94,11 @@ class BlockCache:
         self._blocks.move_to_end(number)
         self.evict(len(self._blocks) - self.limit)
 
+    def supply_old(self, number: int, content: bytes) -> None:
+        """The same where others ran meanwhile, who may have a newer one."""
+        if number not in self.dirty and number not in self.data and number not in self._blocks:
+            self.supply(number, content)
+
     def evict(self, count: int) -> int:
         """Forget up to so many; how many it were."""
         gone = max(min(count, len(self._blocks)), 0)

@@ -101,6 +101,8 @@ class WaitingDevice(Protocol):
     read_only: bool
     prompt: bool
     """It never makes anybody wait after all."""
+    lasting: bool
+    """What it has outlives the kernel: otherwise nothing needs to be flushed."""
 
     async def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""
@@ -278,6 +280,7 @@ class Prompt:
         self.sectors = device.sectors
         self.read_only = device.read_only
         self.prompt = True
+        self.lasting = not isinstance(device, MemoryDevice)
         self._ram = ram
 
     async def read(self, sector: int, count: int) -> bytes:

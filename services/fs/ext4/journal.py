@@ -12,7 +12,7 @@ revoked. That, and giving it out again, waits for the transaction that freed it.
 
 A volume without a log has the same transactions: they go home at once, in no order.
 
-A failure to write content is told to who syncs (`Transaction.failed`); one to write metadata stops
+A failure to write content is told to who syncs (`failed`); one to write metadata stops
 the journal for good (`aborted`): nothing is changed any more, and what was durable stays so.
 """
 
@@ -54,7 +54,6 @@ class Transaction:
     revoked: set[int] = attrs.field(factory=set)
     inodes: dict[int, bool] = attrs.field(factory=dict)
     began_ns: int = 0
-    failed: int = 0
 
     @property
     def empty(self) -> bool:
@@ -79,6 +78,8 @@ class Journal:
         self.used = 0
         """Blocks of the log that hold what is not home yet."""
         self.aborted = 0
+        self.failed: set[int] = set()
+        """Transactions some of whose content could not be written."""
         self.barriers = True
         self._sectors = volume.block_bytes >> SECTOR_SHIFT
         self.commits = self.checkpoints = 0
@@ -95,6 +96,14 @@ class Journal:
         most = min(BLOCKS_MAX, self.room // 4)
         content = len(running.content) * self.volume.block_bytes
         return len(running.blocks) >= most or content >= CONTENT_BYTES_MAX
+
+    @property
+    def half_full(self) -> bool:
+        """Whether it is time to begin with that."""
+        running = self.running
+        most = min(BLOCKS_MAX, self.room // 4)
+        content = len(running.content) * self.volume.block_bytes
+        return len(running.blocks) * 2 >= most or content * 2 >= CONTENT_BYTES_MAX
 
     def check(self) -> None:
         """EROFS once the journal has stopped."""
@@ -189,8 +198,8 @@ class Journal:
             return
         try:
             yield self._home(batch)
-        except PosixError as failure:
-            transaction.failed = failure.errno
+        except PosixError:
+            self.failed.add(transaction.tid)
         for number, content in batch.items():
             if data.get(number) is content:
                 del data[number]
@@ -198,10 +207,10 @@ class Journal:
     def write_content(self) -> Generator[Step, bytes, None]:
         """Make durable the content alone: nothing that leads to it has changed. EIO."""
         running = self.running
-        yield from self._write_content(running)
-        running.content.clear()
+        batch, running.content = running.content, set()
+        yield from self._write_content(Transaction(running.tid, content=batch))
         yield from self._barrier()
-        if running.failed:
+        if running.tid in self.failed:
             raise PosixError(EIO)
 
     def _write_log(
