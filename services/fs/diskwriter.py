@@ -230,14 +230,17 @@ class DiskWriter(DiskStore):
     # ── durability ──────────────────────────────────────────────────────────────────────────
 
     async def commit(self, tid: int) -> None:
-        """Wait until a transaction is durable. EIO: it cannot be made so, or content of it."""
+        """Wait until a transaction is durable. EIO: it cannot be made so, or content of it.
+
+        For content that may be ENOSPC: what the disk lies on is full.
+        """
         journal = self.journal
         while journal.committed < tid and not journal.aborted:
             async with self._committing:
                 if journal.committed < tid and not journal.aborted:
                     await self._perform_commit()
-        if tid in journal.failed or journal.aborted:
-            raise PosixError(EIO)
+        if journal.aborted or tid in journal.failed:
+            raise PosixError(EIO if journal.aborted else journal.failed[tid])
 
     async def _perform_commit(self) -> None:
         """Not to be stopped half-way, also if nobody waits for it any more."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bus.core import Bus
 from bus.errors import PosixError
 from services.drivers.clock.api import Now
+from services.drivers.disk.service import DiskService
 from services.drivers.hosttree.service import HostTreeService
 from services.drivers.ram.api import PAGE_BYTES, Ram
 from services.fs import api
@@ -21,6 +22,7 @@ from services.vm.api import AllocFrames, FreeFrames, UnmapFrames, UnmapNode, ref
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from bus.message import Request
 
@@ -112,14 +114,20 @@ class Machine:
         root: MountSpec | None = None,
         mounts: Sequence[MountSpec] = (),
         ram_pages: int = 4096,
+        image: Path | None = None,
         **options: Any,
     ) -> None:
         self.ram = Ram(ram_pages * PAGE_BYTES)
         names = ("vm", "hosttree", "clock")
         self.bus = Bus(
-            {"vm": 1, "hosttree": 0, "clock": 0, "fs": 2, "test": 3},
-            {"fs": frozenset(names), "test": frozenset({"fs", "vm"})},
+            {"vm": 1, "hosttree": 0, "clock": 0, "disk": 0, "fs": 2, "test": 3},
+            {"fs": frozenset((*names, "disk")), "test": frozenset({"fs", "vm"})},
         )
+        self.disk: DiskService | None = None
+        if image is not None:
+            self.disk = DiskService(self.ram, str(image), deadline_s=0.2, attempts=2)
+            self.bus.serve("disk", self.disk.handlers)
+            options["disk"] = self.bus.port("fs", "disk")
         self.vm = FakeVm(self.ram)
         self.clock = FakeClock()
         self.host = HostTreeService(self.ram)

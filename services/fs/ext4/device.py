@@ -13,8 +13,8 @@ after the one before: so the same core runs on either.
 
 Durability: what was written is durable after a `flush` that was called after the write returned;
 a write with `fua` is durable when it returns, and says nothing of writes before it. Whatever is
-not durable may be lost, sector by sector, in any order. A failure is PosixError(EIO); a write that
-failed leaves the sectors old, new, or unreadable.
+not durable may be lost, sector by sector, in any order. A failure is PosixError(EIO), or ENOSPC
+where what the disk lies on is full; a write that failed leaves the sectors old, new, or unreadable.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import attrs
 
 from services.fs.ext4.checksum import crc32c
 from services.fs.ext4.damage import Damaged
-from services.fs.ext4.layout import DIRENT, Incompat, InodeFlag
+from services.fs.ext4.layout import DIRENT, InodeFlag
 from services.fs.ext4.mapping import runs
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def block_entries(volume: Volume, inode: Inode, logical: int, block: Block) -> I
     where = f"directory {inode.number}, block {logical}"
     if volume.checksums:
         check_block(inode, logical, block, where)
-    typed = bool(volume.incompat & Incompat.FILETYPE)
+    typed = volume.typed
     at, size = 0, len(block)
     while at < size:
         if at + DIRENT.size > size:

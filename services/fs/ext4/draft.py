@@ -10,10 +10,11 @@ from bus.errors import PosixError
 from services.fs.ext4 import layout
 from services.fs.ext4.checksum import crc32c
 from services.fs.ext4.device import SECTOR_BYTES
-from services.fs.ext4.inode import SECOND_NS, Inode, parse
+from services.fs.ext4.inode import SECOND_NS
 from services.fs.ext4.layout import EXTENT_HEADER, INODE_BASE_BYTES, Incompat, InodeFlag, RoCompat
 
 if TYPE_CHECKING:
+    from services.fs.ext4.inode import Inode
     from services.fs.ext4.volume import Volume
 
 LARGE_BYTES = 1 << 31
@@ -50,9 +51,7 @@ class Draft:
     def view(self) -> Inode:
         """What it says now."""
         if self._view is None:
-            self._view = parse(self.number, bytes(self.raw), self.volume.block_bytes)
-            generation = self._view.generation
-            self._view.seed = self.volume.seed_of(self.number, generation)
+            self._view = self.volume.parsed(self.number, bytes(self.raw))
         return self._view
 
     @property
@@ -110,9 +109,9 @@ class Draft:
         self.essential = True
 
     @property
-    def flags(self) -> InodeFlag:
+    def flags(self) -> int:
         """What kind of map it has, and whether an index."""
-        return InodeFlag(self.get("flags"))
+        return self.get("flags")
 
     @flags.setter
     def flags(self, flags: int) -> None:

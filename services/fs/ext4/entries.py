@@ -54,7 +54,7 @@ def _needed(name: bytes) -> int:
 
 
 def _record(draft: Draft, name: bytes, number: int, kind: int, length: int) -> bytes:
-    typed = draft.volume.incompat & Incompat.FILETYPE
+    typed = draft.volume.typed
     told = 0 if length == 65536 else length
     return DIRENT.pack(number, told, len(name), kind if typed else 0) + name
 
@@ -93,7 +93,7 @@ def _insert(draft: Draft, physical: int, name: bytes, number: int, kind: int) ->
     while at < end:
         inode, _, name_bytes, typed = DIRENT.unpack_from(block, at)
         length = _length(block, at)
-        if not draft.volume.incompat & Incompat.FILETYPE:
+        if not draft.volume.typed:
             name_bytes |= typed << 8
         used = (DIRENT.size + name_bytes + 3) & ~3 if inode else 0
         if length - used >= need:
@@ -208,7 +208,7 @@ def replace(draft: Draft, name: bytes, number: int, kind: int) -> int:
     else:
         at, _ = _find_record(buffer, _room(draft), name)
     buffer[at : at + 4] = number.to_bytes(4, "little")
-    if draft.volume.incompat & Incompat.FILETYPE:
+    if draft.volume.typed:
         buffer[at + 7] = kind
     if logical == 0 and draft.flags & InodeFlag.INDEX:
         _seal_index(draft, buffer, ROOT_LIMIT_AT)

@@ -27,7 +27,7 @@ class Inode:
     size: int
     links: int
     allocated: int
-    flags: InodeFlag
+    flags: int
     generation: int
     xattr_block: int
     atime_ns: int
@@ -89,7 +89,7 @@ def parse(number: int, raw: bytes, block_bytes: int) -> Inode:
         for name, (at, kind) in layout.INODE_EXTRA.items()
         if kind != "H" and at + 4 <= end
     }
-    flags = InodeFlag(fields["flags"])
+    flags = fields["flags"]
     units = fields["blocks_lo"] | fields["blocks_hi"] << 32
 
     def time_ns(name: str) -> int:

@@ -78,8 +78,8 @@ class Journal:
         self.used = 0
         """Blocks of the log that hold what is not home yet."""
         self.aborted = 0
-        self.failed: set[int] = set()
-        """Transactions some of whose content could not be written."""
+        self.failed: dict[int, int] = {}
+        """Transactions some of whose content could not be written, and the errno."""
         self.barriers = True
         self._sectors = volume.block_bytes >> SECTOR_SHIFT
         self.commits = self.checkpoints = 0
@@ -198,8 +198,8 @@ class Journal:
             return
         try:
             yield self._home(batch)
-        except PosixError:
-            self.failed.add(transaction.tid)
+        except PosixError as failure:
+            self.failed[transaction.tid] = failure.errno
         for number, content in batch.items():
             if data.get(number) is content:
                 del data[number]
@@ -211,7 +211,7 @@ class Journal:
         yield from self._write_content(Transaction(running.tid, content=batch))
         yield from self._barrier()
         if running.tid in self.failed:
-            raise PosixError(EIO)
+            raise PosixError(self.failed[running.tid])
 
     def _write_log(
         self, log: Log, transaction: Transaction, copies: Mapping[int, bytes]

@@ -26,14 +26,18 @@ class Fields:
 
     def __init__(self, fields: Mapping[str, tuple[int, str]]) -> None:
         self._fields = {name: (at, Struct("<" + kind)) for name, (at, kind) in fields.items()}
-        self.bytes = max(at + kind.size for at, kind in self._fields.values())
+        ordered = sorted(fields.items(), key=lambda field: field[1][0])
+        self._names = [name for name, _ in ordered]
+        whole, here = "<", 0
+        for name, (at, kind) in ordered:
+            whole += f"{at - here}x{kind}"
+            here = at + self._fields[name][1].size
+        self._whole = Struct(whole)
+        self.bytes = here
 
     def read(self, buffer: bytes | memoryview, offset: int = 0) -> dict[str, int]:
         """All fields of the structure at `offset`; struct.error if the buffer ends before."""
-        return {
-            name: kind.unpack_from(buffer, offset + at)[0]
-            for name, (at, kind) in self._fields.items()
-        }
+        return dict(zip(self._names, self._whole.unpack_from(buffer, offset), strict=True))
 
     def put(self, buffer: bytearray, name: str, value: int, offset: int = 0) -> None:
         """Write one field."""
@@ -107,8 +111,8 @@ XATTR_ENTRY = Struct("<BBHIII")
 """Length and prefix of the name; the value's offset, inode, size; a hash."""
 
 
-class InodeFlag(enum.IntFlag):
-    """Those that change how an inode is read."""
+class InodeFlag(enum.IntEnum):
+    """Bits that change how an inode is read: plain numbers, as they are looked at all the time."""
 
     INDEX = 0x1000
     HUGE_FILE = 0x4_0000

@@ -37,6 +37,7 @@ MAX_BLOCK_LOG = 6
 """Blocks of 64 KiB; blocks larger than a page are read all the same."""
 CRC32C = 1
 UNSIGNED_HASH = 2
+INODES_KEPT = 2048
 
 
 class Volume:
@@ -68,6 +69,8 @@ class Volume:
         self._uuid = uuid
         self._counts = _counts(fields)
         self.wide = bool(self.incompat & Incompat.BIT64)
+        self.typed = bool(self.incompat & Incompat.FILETYPE)
+        self._meta_bg = bool(self.incompat & Incompat.META_BG)
         self._take_sizes(fields, disk_bytes)
         self.compat = fields["compat"]
         self.reserved_gdt = fields["reserved_gdt"]
@@ -88,6 +91,10 @@ class Volume:
         """The features for whose sake nothing may be written; empty: there are none."""
         self.cache = BlockCache(self.block_bytes)
         self.group_checksums = self.checksums or bool(self.ro_compat & RoCompat.GDT_CSUM)
+        self._tables: dict[int, int] = {}
+        """Where groups have their inodes: that never changes."""
+        self._inodes: dict[int, Inode] = {}
+        """Inodes as they were looked at last, each good while its bytes are the same."""
         self.frozen: dict[int, int] = {}
         """By group: blocks that a transaction has freed which is not on disk yet, as bits."""
         self.orphans: list[int] = []
@@ -173,7 +180,7 @@ class Volume:
     def _descriptor_block(self, index: int) -> int:
         """Where the `index`th block of group descriptors lies."""
         per_block = self.block_bytes // self.desc_bytes
-        if not self.incompat & Incompat.META_BG or index < self.first_meta_bg:
+        if not self._meta_bg or index < self.first_meta_bg:
             return self.first_block + 1 + index
         group = index * per_block
         return self.first_block + group * self.blocks_per_group + self.has_super(group)
@@ -193,10 +200,14 @@ class Volume:
 
     def inode_table(self, group: int) -> int:
         """The first block of a group's inodes. NeedBlock, Damaged."""
+        known = self._tables.get(group)
+        if known is not None:
+            return known
         raw = self.descriptor(group)
         table = layout.GROUP.get(raw, "inode_table_lo")
         if self.wide:
             table |= layout.GROUP_HIGH.get(raw, "inode_table_hi") << 32
+        self._tables[group] = table
         return table
 
     def _group_checksum(self, group: int, raw: bytes | bytearray) -> bytes:
@@ -229,9 +240,9 @@ class Volume:
         """Blocks at a group's start that have copies of the superblock and descriptors."""
         count = int(self.has_super(group))
         per_block = self.block_bytes // self.desc_bytes
-        if not self.incompat & Incompat.META_BG or group < self.first_meta_bg * per_block:
+        if not self._meta_bg or group < self.first_meta_bg * per_block:
             if count:
-                meta = self.first_meta_bg if self.incompat & Incompat.META_BG else 0
+                meta = self.first_meta_bg if self._meta_bg else 0
                 count += (meta or -(-self.groups // per_block)) + self.reserved_gdt
             return count
         return count + (group % per_block in (0, 1, per_block - 1))
@@ -282,15 +293,29 @@ class Volume:
         where = f"inode {number}"
         block, offset = self.inode_place(number)
         raw = bytes(self.block(block, where)[offset : offset + self.inode_bytes])
+        known = self._inodes.get(number)
+        if known is not None and known.raw == raw:
+            return known
         inode = parse(number, raw, self.block_bytes)
-        if self.checksums:
-            inode.seed = self._inode_seed(inode)
-            if not inode.is_checksum_right():
-                raise Damaged(where, "its checksum is wrong", checksum=True)
+        inode.seed = self.seed_of(number, inode.generation)
+        if self.checksums and not inode.is_checksum_right():
+            raise Damaged(where, "its checksum is wrong", checksum=True)
+        return self._remember(inode)
+
+    def parsed(self, number: int, raw: bytes) -> Inode:
+        """An inode from bytes that are not in their block yet."""
+        known = self._inodes.get(number)
+        if known is not None and known.raw == raw:
+            return known
+        inode = parse(number, raw, self.block_bytes)
+        inode.seed = self.seed_of(number, inode.generation)
         return inode
 
-    def _inode_seed(self, inode: Inode) -> int:
-        return self.seed_of(inode.number, inode.generation)
+    def _remember(self, inode: Inode) -> Inode:
+        if len(self._inodes) >= INODES_KEPT:
+            self._inodes.clear()
+        self._inodes[inode.number] = inode
+        return inode
 
     def seed_of(self, number: int, generation: int) -> int:
         """Where checksums of what belongs to an inode begin."""
