@@ -48,10 +48,14 @@ ST_VALID, ST_RDONLY = 0x20, 1
 class DiskOrigin:
     """What the disk knows an inode by."""
 
-    __slots__ = ("changes", "number")
+    __slots__ = ("changes", "gone", "number", "pins")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.pins = 0
+        """Operations on their way that change it: until then its number is its own."""
+        self.gone = False
+        """It has left memory meanwhile."""
         self.changes = 0
         """How often its content has been changed: who reads it while others run looks at that."""
 

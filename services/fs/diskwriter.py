@@ -76,22 +76,33 @@ class DiskWriter(DiskStore):
 
         Where the volume is full, what has just been freed is made free first.
         """
-        await self._clock.look()
-        if self.journal.full:
-            await self.commit(self.journal.running.tid)
+        origins = [origin_of(inode) for inode in inodes]
+        for origin in origins:
+            origin.pins += 1
         try:
-            result = await self.run(lambda: self.session.change(operation))
-        except PosixError as refusal:
-            if refusal.errno != ENOSPC:
-                raise
-            await self._reap()
-            await self.commit(self.journal.running.tid)
-            result = await self.run(lambda: self.session.change(operation))
-        for inode in inodes:
-            origin_of(inode).changes += 1
+            await self._clock.look()
+            if self.journal.full:
+                await self.commit(self.journal.running.tid)
+            result = await self._try(operation)
+        finally:
+            for origin in origins:
+                origin.pins -= 1
+                origin.changes += 1
+                if origin.gone and not origin.pins:
+                    self._let_go(origin.number)
         if self.journal.half_full:
             self.work.set()
         return result
+
+    async def _try(self, operation: Callable[[], Result]) -> Result:
+        try:
+            return await self.run(lambda: self.session.change(operation))
+        except PosixError as refusal:
+            if refusal.errno != ENOSPC or not (self._dying or any(self.ext4.frozen.values())):
+                raise
+        await self._reap()
+        await self.commit(self.journal.running.tid)
+        return await self.run(lambda: self.session.change(operation))
 
     # ── attributes ──────────────────────────────────────────────────────────────────────────
 
@@ -124,7 +135,8 @@ class DiskWriter(DiskStore):
         await self.change(
             lambda: operations.set_attributes(
                 self.ext4, number, mode=mode, owner=owner, times=(atime, times[1]), ctime=now()
-            )
+            ),
+            inode,
         )
         self.describe(inode, self.ext4.inode(number))
 
@@ -132,7 +144,7 @@ class DiskWriter(DiskStore):
         """setxattr(2), removexattr(2)."""
         number = number_of(inode)
         await self.change(
-            lambda: operations.set_xattr(self.ext4, number, name, value, self._clock())
+            lambda: operations.set_xattr(self.ext4, number, name, value, self._clock()), inode
         )
 
     # ── names ───────────────────────────────────────────────────────────────────────────────
@@ -160,7 +172,9 @@ class DiskWriter(DiskStore):
         """link(2)."""
         number, parent = number_of(inode), number_of(directory)
         await self.change(
-            lambda: operations.link(self.ext4, number, parent, name, self._clock()), directory
+            lambda: operations.link(self.ext4, number, parent, name, self._clock()),
+            inode,
+            directory,
         )
 
     async def remove(self, dentry: Dentry) -> None:
@@ -185,9 +199,15 @@ class DiskWriter(DiskStore):
     async def forget(self, inodes: Sequence[Inode]) -> None:
         """Those without a name are freed soon."""
         for inode in inodes:
-            if number_of(inode) in self.ext4.orphans:
-                self._dying.append(number_of(inode))
-                self.work.set()
+            origin = origin_of(inode)
+            origin.gone = True
+            if not origin.pins:
+                self._let_go(origin.number)
+
+    def _let_go(self, number: int) -> None:
+        if number in self.ext4.orphans:
+            self._dying.append(number)
+            self.work.set()
 
     async def _reap(self) -> None:
         """Free what nobody has any more."""

@@ -12,7 +12,7 @@ a crash the list tells what is to be freed.
 from __future__ import annotations
 
 import stat
-from errno import EMLINK, ENAMETOOLONG, ENOTEMPTY
+from errno import EMLINK, ENAMETOOLONG, ENOENT, ENOTEMPTY
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
@@ -85,6 +85,8 @@ def _add_name(volume: Volume, parent: int, name: bytes, number: int, mode: int, 
     if not 0 < len(name) <= NAME_MAX:
         raise PosixError(ENAMETOOLONG)
     directory = Draft(volume, parent)
+    if not directory.links:
+        raise PosixError(ENOENT)  # it has been removed meanwhile
     entries.insert(directory, name, number, entries.kind_of(mode))
     if stat.S_ISDIR(mode):
         _count_subdirectory(directory, 1)

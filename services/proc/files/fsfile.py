@@ -21,13 +21,16 @@ from services.fs.api import (
     Release,
     SeekData,
     StatNode,
+    Sync,
     Write,
 )
 from services.proc.abi import (
     O_ACCMODE,
     O_APPEND,
+    O_DSYNC,
     O_PATH,
     O_RDWR,
+    O_SYNC,
     O_WRONLY,
     RLIM_INFINITY,
     RLIMIT_FSIZE,
@@ -111,6 +114,8 @@ class FsFile(OpenFile):
             raise
         if offset is None:
             self.offset = written.end
+        if self.flags & O_DSYNC and written.count > 0:
+            await self._fs.call(Sync(self._node, self.flags & O_SYNC != O_SYNC))
         return written.count
 
     async def _fetched(
