@@ -196,7 +196,7 @@ def build_vm(machine: Machine) -> Service:
     return VmService(machine.memory, getattr(machine.core, "kernel_entry", 0))
 
 
-def _disk_of(machine: Machine) -> Port | BlockDevice | None:
+def disk_of(machine: Machine) -> Port | BlockDevice | None:
     """What --image names, as fs reaches it."""
     image = machine.config.image
     if image is None:
@@ -226,7 +226,7 @@ def build_fs(machine: Machine) -> Service:
         boot_mounts(config),
         heap_bytes=config.heap_bytes,
         files=boot_files(config, card),
-        disk=_disk_of(machine),
+        disk=disk_of(machine),
     )
 
 

@@ -214,7 +214,10 @@ class DiskWriter(DiskStore):
         while self._dying and not self.journal.aborted:
             number = self._dying.pop()
             try:
-                await self.change(lambda n=number: operations.evict(self.ext4, n, self._clock()))  # type: ignore[misc]
+                while not await self.change(
+                    lambda n=number: operations.evict(self.ext4, n, self._clock())  # type: ignore[misc]
+                ):
+                    pass
             except PosixError:
                 continue  # it stays in the list of orphans: the next mount frees it, or fsck
 

@@ -40,6 +40,8 @@ Event = Written | Flushed | Returned
 class Recorder(MemoryDevice):
     """A disk that starts as `base`; `log` begins when `record` is called."""
 
+    lasting = True
+
     def __init__(self, base: bytes) -> None:
         super().__init__(len(base))
         super().write(0, base)

@@ -107,6 +107,24 @@ def test_what_was_synced_outlives_a_kernel_that_is_killed(tree: Path, tmp_path: 
     assert not e2fsck(image)
 
 
+REDIS = """
+cd /data; redis-server --dir /data --appendonly yes --save '' --port 0 --unixsocket /tmp/r >log &
+until redis-cli -s /tmp/r ping 2>/dev/null | grep -q PONG; do sleep 0.1; done
+redis-cli -s /tmp/r get kept; redis-cli -s /tmp/r incr starts; redis-cli -s /tmp/r set kept value
+redis-cli -s /tmp/r shutdown; wait
+"""
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no Redis here")
+def test_what_redis_keeps_survives_a_reboot(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    image = make_image(tmp_path / "data.ext4", tmp_path / "empty", size="48M")
+    first, second = hardtack(f"{image}:/data", REDIS), hardtack(f"{image}:/data", REDIS)
+    assert first.stdout.decode().split() == ["1", "OK"]
+    assert second.stdout.decode().split() == ["value", "2", "OK"]
+    assert not e2fsck(image)
+
+
 def test_a_volume_in_memory_is_there_and_goes_with_the_kernel() -> None:
     busybox = BUSYBOX or ""
     done = hardtack(

@@ -80,6 +80,8 @@ class BlockDevice(Protocol):
     sectors: int
     """How many it has."""
     read_only: bool
+    lasting: bool
+    """What it has outlives the kernel: otherwise nothing needs to be flushed."""
 
     def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""
@@ -102,7 +104,6 @@ class WaitingDevice(Protocol):
     prompt: bool
     """It never makes anybody wait after all."""
     lasting: bool
-    """What it has outlives the kernel: otherwise nothing needs to be flushed."""
 
     async def read(self, sector: int, count: int) -> bytes:
         """`count` sectors from `sector`."""
@@ -182,6 +183,8 @@ async def _wait_for(device: WaitingDevice, step: Step) -> bytes:
 class MemoryDevice:
     """A disk in the host's memory, zeros at first, that takes memory only where it was written."""
 
+    lasting = False
+
     def __init__(self, size_bytes: int) -> None:
         if size_bytes <= 0 or size_bytes % SECTOR_BYTES or size_bytes > HUGE_BYTES:
             raise ValueError(f"a disk has whole sectors of {SECTOR_BYTES} bytes, not {size_bytes}")
@@ -224,6 +227,8 @@ class MemoryDevice:
 
 class FileDevice:
     """A disk on a host file, with the host's own durability; whoever opens it waits for it."""
+
+    lasting = True
 
     def __init__(self, path: str | os.PathLike[str], read_only: bool = False) -> None:
         self.read_only = read_only
@@ -280,7 +285,7 @@ class Prompt:
         self.sectors = device.sectors
         self.read_only = device.read_only
         self.prompt = True
-        self.lasting = not isinstance(device, MemoryDevice)
+        self.lasting = device.lasting
         self._ram = ram
 
     async def read(self, sector: int, count: int) -> bytes:

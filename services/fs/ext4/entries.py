@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.fs.ext4 import groups, placement
 from services.fs.ext4.checksum import crc32c
+from services.fs.ext4.damage import Damaged
 from services.fs.ext4.directory import (
     INDEX_ENTRY_BYTES,
     NODE_LIMIT_AT,
@@ -60,8 +61,13 @@ def _record(draft: Draft, name: bytes, number: int, kind: int, length: int) -> b
 
 
 def _length(buffer: bytes | bytearray, at: int) -> int:
+    """How long a record is. Damaged: that cannot be."""
     length = int.from_bytes(buffer[at + 4 : at + 6], "little")
-    return 65536 if length in (0, 65535) and len(buffer) == 65536 else length
+    if length in (0, 65535) and len(buffer) == 65536:
+        length = 65536
+    if length < DIRENT.size or length % 4 or at + length > len(buffer):
+        raise Damaged("directory", f"the record at {at} has a length of {length}")
+    return length
 
 
 def _put_length(buffer: bytearray, at: int, length: int) -> None:

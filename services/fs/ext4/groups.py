@@ -154,10 +154,10 @@ def free(volume: Volume, first: int, count: int, *, metadata: bool = False) -> N
     changes.freed.append((first, count))
     if metadata:
         changes.forgotten.update(range(first, first + count))
-    for block in range(first, first + count):
-        changes.data.pop(block, None)
-        if metadata:
+        for block in range(first, first + count):
             changes.blocks.pop(block, None)
+    for block in [one for one in changes.data if first <= one < first + count]:
+        del changes.data[block]
     while count:
         number, offset = divmod(first - volume.first_block, volume.blocks_per_group)
         if not 0 <= number < volume.groups:

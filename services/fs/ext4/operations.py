@@ -20,7 +20,7 @@ from services.fs.ext4 import attributes, entries, groups, layout, placement
 from services.fs.ext4.damage import Damaged
 from services.fs.ext4.draft import Draft
 from services.fs.ext4.inode import SECOND_NS
-from services.fs.ext4.layout import INODE_MAP_BYTES, RoCompat
+from services.fs.ext4.layout import INODE_MAP_BYTES, InodeFlag, RoCompat
 from services.fs.ext4.lookup import find
 from services.fs.ext4.mapping import Run
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 LINK_MAX = 65000
 NAME_MAX = 255
-EXCHANGE = 2
+PART = 1 << 14
+"""Blocks of a file with lists of them that are freed at a time: each list has to be read."""
 
 
 def make(
@@ -292,12 +293,21 @@ def _leave_orphans(volume: Volume, draft: Draft) -> None:
     volume.cache.open.afterwards.append(lambda: orphans.remove(number))
 
 
-def evict(volume: Volume, number: int, now: int) -> None:
-    """Nobody has an orphan any more: its blocks and its inode are free."""
+def evict(volume: Volume, number: int, now: int) -> bool:
+    """Nobody has an orphan any more: its blocks and its inode are free.
+
+    False: a large file with lists of blocks has lost a part only, and it takes another time.
+    """
     draft = Draft(volume, number)
     if draft.links:
         raise Damaged(f"inode {number}", "it is to go, but has links")
     mode = draft.get("mode")
+    size = volume.block_bytes
+    if not draft.flags & InodeFlag.EXTENTS and stat.S_ISREG(mode) and draft.size > PART * size:
+        draft.size = (-(-draft.size // size) - PART) * size
+        placement.cut(draft, draft.size // size)
+        draft.save()
+        return False
     _leave_orphans(volume, draft)
     long_link = stat.S_ISLNK(mode) and draft.view.short_target is None
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or long_link:
@@ -308,6 +318,7 @@ def evict(volume: Volume, number: int, now: int) -> None:
     draft.save()
     groups.free_inode(volume, number, stat.S_ISDIR(mode))
     volume.cache.open.inodes.pop(number, None)
+    return True
 
 
 def trim(volume: Volume, number: int) -> None:

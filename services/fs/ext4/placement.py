@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bus.errors import PosixError
 from services.fs.ext4 import groups
 from services.fs.ext4.checksum import crc32c
+from services.fs.ext4.damage import Damaged
 from services.fs.ext4.layout import (
     EXTENT_HEADER,
     EXTENT_INDEX,
@@ -26,6 +27,8 @@ from services.fs.ext4.layout import (
 from services.fs.ext4.mapping import DIRECT_BLOCKS, Run, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from services.fs.ext4.draft import Draft
 
 EVERYTHING = 1 << 32
@@ -240,23 +243,44 @@ def _new_list(draft: Draft, goal: int) -> int:
 def _cut_lists(draft: Draft, first: int, end: int, metadata: bool) -> None:
     per_block = draft.volume.block_bytes // 4
     numbers = list(struct.unpack("<15I", draft.map))
+    gone: dict[bool, set[int]] = {False: set(), True: set()}
     base = 0
     for slot in range(15):
         levels = max(slot - DIRECT_BLOCKS + 1, 0)
         span = per_block**levels
         if numbers[slot] and base < end and base + span > first:
             low, high = max(first - base, 0), min(end - base, span)
-            if _cut_below(draft, numbers[slot], levels, low, high, metadata):
+            if _cut_below(draft, numbers[slot], levels, low, high, gone):
                 numbers[slot] = 0
         base += span
     draft.map = struct.pack("<15I", *numbers)
+    for lists, blocks in gone.items():
+        for start, count in _rows(sorted(blocks)):
+            groups.free(draft.volume, start, count, metadata=metadata or lists)
+            draft.add_blocks(-count)
+
+
+def _rows(blocks: list[int]) -> Iterator[tuple[int, int]]:
+    """Numbers in ascending order as (first, count) of those in a row."""
+    start = count = 0
+    for number in blocks:
+        if count and number == start + count:
+            count += 1
+            continue
+        if count:
+            yield start, count
+        start, count = number, 1
+    if count:
+        yield start, count
 
 
 def _cut_below(
-    draft: Draft, number: int, levels: int, first: int, end: int, metadata: bool
+    draft: Draft, number: int, levels: int, first: int, end: int, gone: dict[bool, set[int]]
 ) -> bool:
-    """Free what lies in a range below a block; says whether the block itself has gone."""
+    """What lies in a range below a block joins `gone` (True: lists); whether it itself does."""
     volume = draft.volume
+    if number in gone[levels > 0]:
+        raise Damaged(f"blocks of inode {draft.number}", f"block {number} is there twice")
     if levels:
         per_block = volume.block_bytes // 4
         span = per_block ** (levels - 1)
@@ -266,13 +290,12 @@ def _cut_below(
             if not numbers[at]:
                 continue
             low, high = max(first - at * span, 0), min(end - at * span, span)
-            if _cut_below(draft, numbers[at], levels - 1, low, high, metadata):
+            if _cut_below(draft, numbers[at], levels - 1, low, high, gone):
                 numbers[at] = 0
         if any(numbers):
             raw = struct.pack(f"<{per_block}I", *numbers)
             if raw != old:
                 volume.cache.edit(number)[:] = raw
             return False
-    groups.free(volume, number, 1, metadata=metadata or levels > 0)
-    draft.add_blocks(-1)
+    gone[levels > 0].add(number)
     return True

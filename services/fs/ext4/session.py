@@ -181,13 +181,14 @@ def _free_orphans(session: Session) -> Generator[Step, bytes, None]:
         number = int.from_bytes(inode.raw[0x14:0x18], "little")
     for orphan in list(volume.orphans):
 
-        def finish(at: int = orphan) -> None:
+        def finish(at: int = orphan) -> bool:
             if volume.inode(at).links:
                 operations.trim(volume, at)
-            else:
-                operations.evict(volume, at, session.now())
+                return True
+            return operations.evict(volume, at, session.now())
 
-        yield from _needing(volume, lambda: session.change(finish))
+        while not (yield from _needing(volume, lambda: session.change(finish))):
+            pass
     if session.journal is not None:
         yield from session.journal.commit()
 

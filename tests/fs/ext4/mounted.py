@@ -133,7 +133,8 @@ class Mounted:
 
     def _evict(self, number: int) -> None:
         if number in self.volume.orphans:
-            self.direct.change(lambda: operations.evict(self.volume, number, self.now()))
+            while not self.direct.change(lambda: operations.evict(self.volume, number, self.now())):
+                pass
 
     def rename(self, old: str, new: str, *, exchange: bool = False) -> None:
         """rename(2)."""
