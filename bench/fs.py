@@ -2,8 +2,9 @@
 
 Columns: `native` is this machine's kernel on tmpfs, `ext4` the same kernel on an ext4 image by loop
 (or, where that cannot be mounted, on the disk that the temporary directory is on), `hardtack` its
-file system in memory, `disk` Hardtack on an image of ext4 beside that of `ext4`, `gvisor` its
-overlay. So `hardtack` and `gvisor` are to be read beside `native`, and `disk` beside `ext4`.
+file system in memory, `disk` Hardtack on an image of ext4 beside that of `ext4`, `disk-sync` the
+same without group commit (each change is durable before it is over), `gvisor` its overlay. So
+`hardtack` and `gvisor` are to be read beside `native`, and `disk` beside `ext4`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ BENCHMARKS = (
     Benchmark("metastorm", "twelve changes of names", 100),
     Benchmark("fsyncs", "4 KiB appended, fsync", 100),
 )
-PLACES = (*NAMES[:1], "ext4", *NAMES[1:2], "disk", *NAMES[2:])
+PLACES = (*NAMES[:1], "ext4", *NAMES[1:2], "disk", "disk-sync", *NAMES[2:])
 IMAGE_BYTES = 512 << 20
 TMPFS_MAGIC = "tmpfs"
 
@@ -84,16 +85,16 @@ def _disk() -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def _image() -> Iterator[Place]:
+def _image(name: str) -> Iterator[Place]:
     """Hardtack on an ext4 image, made by mke2fs if it is there."""
     from boot.image import make
 
     with tempfile.TemporaryDirectory(prefix="hardtack-bench-") as folder:
         image = os.path.join(folder, "disk.ext4")
         make.create(image, IMAGE_BYTES, "", force=False)
-        plain = hardtack()
-        prefix = (*plain.prefix[:-1], "--image", f"{image}:/mnt", "--")
-        yield Place(Platform("disk", prefix, f"{plain.version}, ext4 on {_kind(folder)}"), "/mnt")
+        plain, mode = hardtack(), ":sync" if name == "disk-sync" else ""
+        prefix = (*plain.prefix[:-1], "--image", f"{image}:/mnt{mode}", "--")
+        yield Place(Platform(name, prefix, f"{plain.version}, ext4 on {_kind(folder)}"), "/mnt")
 
 
 def _succeeds(*words: str) -> bool:
@@ -114,8 +115,8 @@ def places(names: Sequence[str]) -> Iterator[dict[str, Place]]:
         for name in PLACES:
             if name == "ext4" and name in names:
                 made[name] = stack.enter_context(_disk())
-            elif name == "disk" and name in names:
-                made[name] = stack.enter_context(_image())
+            elif name in ("disk", "disk-sync") and name in names:
+                made[name] = stack.enter_context(_image(name))
             elif name in found:
                 made[name] = Place(found[name], directories[name])
         yield made

@@ -60,6 +60,8 @@ class Image:
     path: str
     guest: str = "/"
     writable: bool = True
+    sync: bool = False
+    """Each change is durable before it is over (mount -o sync)."""
     memory_bytes: int = 0
     """Not 0: there is no file, and the disk goes with the kernel."""
 
@@ -117,13 +119,11 @@ def parse_root(text: str) -> tuple[str, bool]:
 
 
 def parse_image(text: str | None) -> Image | None:
-    """FILE, or mem:SIZE; with :GUEST where it is not /, and with :ro."""
+    """FILE, or mem:SIZE; with :GUEST where it is not /, and with :ro or :sync."""
     if text is None:
         return None
     parts = text.split(":")
-    writable = parts[-1] != "ro"
-    if parts[-1] in ("ro", "rw") and len(parts) > 1:
-        parts.pop()
+    how = parts.pop() if parts[-1] in ("ro", "rw", "sync") and len(parts) > 1 else "rw"
     memory_bytes = 0
     if parts[0] == "mem" and len(parts) > 1:
         memory_bytes = parse_size(parts[1])
@@ -131,11 +131,11 @@ def parse_image(text: str | None) -> Image | None:
     guest = parts[1] if len(parts) == 2 else "/mnt" if memory_bytes else "/"
     if len(parts) > 2 or not parts[0] or not guest.startswith("/"):
         raise ConfigError(
-            f"image {text!r} is not FILE[:GUEST][:ro] or mem:SIZE[:GUEST]",
+            f"image {text!r} is not FILE[:GUEST][:ro|:sync] or mem:SIZE[:GUEST]",
             "write --image disk.ext4, or --image data.ext4:/data",
         )
     path = parts[0] if memory_bytes else os.path.abspath(parts[0])
-    return Image(path, os.path.normpath(guest), writable, memory_bytes)
+    return Image(path, os.path.normpath(guest), how != "ro", how == "sync", memory_bytes)
 
 
 def parse_bind(text: str) -> Bind:

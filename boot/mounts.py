@@ -30,7 +30,9 @@ def _image_mount(config: Config) -> MountSpec | None:
     if image is None:
         return None
     source = os.fsencode(image.path)
-    return MountSpec(os.fsencode(image.guest), "ext4", source, read_only=not image.writable)
+    options = "sync" if image.sync else ""
+    guest = os.fsencode(image.guest)
+    return MountSpec(guest, "ext4", source, options, read_only=not image.writable)
 
 
 def boot_mounts(config: Config) -> tuple[MountSpec, ...]:

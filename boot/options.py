@@ -69,7 +69,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     guest.add_argument(
         "--image",
-        metavar="FILE[:GUEST][:ro]",
+        metavar="FILE[:GUEST][:ro|:sync]",
         help="ext4 image that is the guest's / in place of --root, or at GUEST; mem:SIZE[:GUEST]:"
         " an empty one in memory, at /mnt",
     )

@@ -70,6 +70,8 @@ class DiskWriter(DiskStore):
         self._dying: list[int] = []
         self.work = trio.Event()
         """There is something to tend."""
+        self.at_once = False
+        """Every change is durable before it is over: no commit takes more than one."""
 
     async def change(self, operation: Callable[[], Result], *inodes: Inode) -> Result:
         """Do an operation of the core's that changes these inodes. EROFS: the journal has stopped.
@@ -90,7 +92,9 @@ class DiskWriter(DiskStore):
                 origin.changes += 1
                 if origin.gone and not origin.pins:
                     self._let_go(origin.number)
-        if self.journal.half_full:
+        if self.at_once:
+            await self.commit(self.journal.running.tid)
+        elif self.journal.half_full:
             self.work.set()
         return result
 

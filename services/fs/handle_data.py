@@ -120,7 +120,9 @@ class DataHandlers:
     ) -> int:
         """In steps small enough that the pages of one stay in the cache."""
         cache, chunk, done = self._cache, self._chunk_bytes, 0
-        length, patience = total(extents), BLOCKING if blocking else NOW
+        # A disk cannot be waited for at once: the caller, who has fetched, fetches again.
+        at_once = blocking and not file.volume.private
+        length, patience = total(extents), BLOCKING if at_once else NOW
         while done < length:
             piece = part(extents, done, chunk)
             start = offset + done

@@ -17,6 +17,7 @@ from services.fs.core_need import Need, NeedTarget
 from services.fs.core_tree import NAMES_NS
 from services.fs.core_walk import find, path_of
 from services.fs.core_watch import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE
+from services.fs.diskstore import DiskStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -217,6 +218,9 @@ class NodeHandlers:
     async def evict_names(self, request: api.EvictNames) -> int:
         """Forget names; what goes with them goes back."""
         gone = self._tree.evict_names(request.count)
+        for volume in self._tree.volumes.values():
+            if isinstance(volume.store, DiskStore):
+                gone += volume.store.ext4.cache.evict(request.count)
         await self._supply.settle()
         return gone
 

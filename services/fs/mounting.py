@@ -2,8 +2,9 @@
 
 Options are words separated by commas, as in mount(8): `ro`, `noexec`; for tmpfs `size=` (bytes,
 with k, m, g or % of RAM), `mode=` (octal), `uid=`, `gid=`; for hosttree `rw`, which sends changes
-through to the host (without it they stay in memory); for foreign the name of the service. `source`
-of an ext4 volume is only what it is called: there is one disk.
+through to the host (without it they stay in memory); for foreign the name of the service; for ext4
+`sync`: each change is durable before it is over. `source` of an ext4 volume is only what it is
+called: there is one disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from services.fs.bindstore import BindStore
 from services.fs.core_inode import PAGE_BYTES, Directory, Inode, Quota
 from services.fs.core_names import commit_make, directory_of, inode_of, new_inode
 from services.fs.core_walk import entry, find, path_of
-from services.fs.diskwriter import Clock, attach, make_store
+from services.fs.diskwriter import Clock, DiskWriter, attach, make_store
 from services.fs.ext4.damage import Refused
 from services.fs.ext4.device import perform_waiting
 from services.fs.ext4.session import mount
@@ -126,6 +127,8 @@ class MountHandlers:
             session.journal.barriers = device.lasting
         store = make_store(device, session, self._supply.ram, clock)
         attach(volume, store)
+        if isinstance(store, DiskWriter):
+            store.at_once = "sync" in volume.options.split(",")
         self.disks.append(store)
         return await store.top(volume)
 

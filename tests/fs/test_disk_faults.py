@@ -69,13 +69,13 @@ def sectors_of(image: Path, path: bytes, inode: int | None = None) -> list[tuple
     return [(run.physical * each, run.count * each) for run in mapped]
 
 
-async def errno_of(machine: Machine, path: bytes, data: bytes) -> int:
+async def errno_of(machine: Machine, path: bytes, data: bytes, data_only: bool = False) -> int:
     """Write a file and sync it."""
     try:
         opened = await machine.open(path, CREATE)
         try:
             await machine.call(api.WriteBytes(opened.node, 0, data))
-            await machine.call(api.Sync(opened.node, False))
+            await machine.call(api.Sync(opened.node, data_only))
         finally:
             await machine.call(api.Close(opened.node, True))
     except PosixError as refusal:
@@ -103,7 +103,9 @@ async def test_content_that_cannot_be_written_is_told_by_fsync(
     async with booted(image) as (machine, faults):
         where = f"sector={sector},count={count}" if fault == "error_writes" else "times=1"
         number = faults.add(f"disk:{fault},{where}")
-        assert await errno_of(machine, b"/large", b"L" * 1024) == errno
+        data_only = fault == "full"  # then nothing but the content is written
+        assert await errno_of(machine, b"/large", b"L" * 1024, data_only) == errno
+        await errno_of(machine, b"/other", b"")  # who is in the same transaction is told as well
         assert await errno_of(machine, b"/new", b"fine") == 0
         faults.clear(number)
         assert await errno_of(machine, b"/large", b"L" * 1024) == 0

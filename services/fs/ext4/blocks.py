@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
+from bus.census import kind
 from bus.errors import KernelBug, PosixError
 from services.fs.core_need import ATTEMPTS, Need
 from services.fs.ext4.device import SECTOR_SHIFT
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
     from services.fs.ext4.device import BlockDevice
 
-LIMIT_BLOCKS = 8192
+LIMIT_BLOCKS = 4096
+BLOCKS = kind("fs", "disk block")
+"""All that a cache has: content, newer than the disk or not, and the tables that find it."""
+ENTRY_BYTES = 160
 Result = TypeVar("Result")
 
 
@@ -68,6 +72,17 @@ class BlockCache:
         self.dirty: dict[int, bytes] = {}
         self.data: dict[int, bytes] = {}
         self.changes: Changes | None = None
+        self._charged = 0
+
+    def __del__(self) -> None:
+        BLOCKS.grew(-self._charged)
+
+    def charge(self) -> None:
+        """Blocks came or went: charge for them."""
+        count = len(self._blocks) + len(self.dirty) + len(self.data)
+        now = count * (self.block_bytes + ENTRY_BYTES)
+        BLOCKS.grew(now - self._charged)
+        self._charged = now
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -92,7 +107,10 @@ class BlockCache:
         """What was asked for; where there are too many, the least used goes."""
         self._blocks[number] = content
         self._blocks.move_to_end(number)
-        self.evict(len(self._blocks) - self.limit)
+        if len(self._blocks) > self.limit:
+            self.evict(len(self._blocks) - self.limit)
+        else:
+            self.charge()
 
     def supply_old(self, number: int, content: bytes) -> None:
         """The same where others ran meanwhile, who may have a newer one."""
@@ -104,6 +122,7 @@ class BlockCache:
         gone = max(min(count, len(self._blocks)), 0)
         for _ in range(gone):
             self._blocks.popitem(last=False)
+        self.charge()
         return gone
 
     def forget(self, number: int) -> None:

@@ -2,8 +2,8 @@
 
     open operation ──take──▶ running ──commit──▶ logged ──checkpoint──▶ home
 
-`commit` hands out steps (see `device`): content first (ordered data), then copies of metadata into
-the log, a flush, and the commit block, durable at once. While it goes on, operations change the
+`commit` hands out steps (see `device`): content (ordered data) and copies of metadata into the log,
+a flush, and the commit block, durable at once. While it goes on, operations change the
 next transaction; the content of this one is as it was when it began. `checkpoint` writes what is
 logged to where it belongs, and empties the log. Only one of these steps may be going on at a time.
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from services.fs.ext4.jbd2 import Log
     from services.fs.ext4.volume import Volume
 
-CONTENT_BYTES_MAX = 16 << 20
+CONTENT_BYTES_MAX = 8 << 20
 """So much content may wait for a transaction's commit."""
 BLOCKS_MAX = 4096
 """So many blocks of metadata may be in a transaction, if the log is large enough."""
@@ -131,6 +131,7 @@ class Journal:
             running.inodes[inode] = running.inodes.get(inode, False) or essential
         for note in changes.afterwards:
             note()
+        cache.charge()
 
     def _take_freed(self, changes: Changes) -> None:
         running, cache, committing = self.running, self.cache, self.committing
@@ -166,7 +167,8 @@ class Journal:
         self.running = Transaction((transaction.tid + 1) & 0xFFFF_FFFF)
         self.committing = transaction
         copies = {number: self.cache.dirty[number] for number in sorted(transaction.blocks)}
-        yield from self._write_content(transaction)
+        if self.log is None:
+            yield from self._write_content(transaction)
         try:
             if self.log is None:
                 yield self._home(copies)
@@ -185,6 +187,7 @@ class Journal:
             self._freeze(first, count, frozen=False)
         for number in transaction.revoked:
             self.logged.pop(number, None)
+        self.cache.charge()
 
     def _barrier(self) -> Generator[Step, bytes, None]:
         if self.barriers:
@@ -200,6 +203,11 @@ class Journal:
             yield self._home(batch)
         except PosixError as failure:
             self.failed[transaction.tid] = failure.errno
+        self._has_content(batch)
+
+    def _has_content(self, batch: Mapping[int, bytes]) -> None:
+        """The disk has it, or never will."""
+        data = self.cache.data
         for number, content in batch.items():
             if data.get(number) is content:
                 del data[number]
@@ -227,7 +235,14 @@ class Journal:
         for block in blocks:
             writes.append(log.copy(here, block))
             here = log.after(here)
-        yield tuple(writes)
+        data = self.cache.data
+        batch = {number: data[number] for number in sorted(transaction.content)}
+        try:
+            yield (*self._home(batch), *writes)
+            self._has_content(batch)
+        except PosixError:  # which of them was it?
+            yield from self._write_content(transaction)
+            yield tuple(writes)
         yield from self._barrier()
         commit = commit_block(log, tid, self._now())
         yield (attrs.evolve(log.copy(here, commit), fua=self.barriers),)

@@ -85,7 +85,7 @@ class FsFile(OpenFile):
             raise PosixError(EISDIR)
         at = self.offset if offset is None else offset
         count = await self._fs.call(Read(self._node, at, extents))
-        if count == NOT_CACHED:
+        while count == NOT_CACHED:
             length = sum([size for _, size in extents])
             again = Read(self._node, at, extents, blocking=True)
             count = await self._fetched(thread, again, [(at, length)])
