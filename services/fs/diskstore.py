@@ -48,10 +48,14 @@ ST_VALID, ST_RDONLY = 0x20, 1
 class DiskOrigin:
     """What the disk knows an inode by."""
 
-    __slots__ = ("changes", "gone", "number", "pins")
+    __slots__ = ("atime_ns", "changes", "generation", "gone", "number", "pins")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, generation: int) -> None:
         self.number = number
+        self.generation = generation
+        """Tells it from others that had its number."""
+        self.atime_ns = 0
+        """What the disk has; memory's may be later."""
         self.pins = 0
         """Operations on their way that change it: until then its number is its own."""
         self.gone = False
@@ -123,7 +127,7 @@ class DiskStore:
         if known is not None:
             return known
         inode = make_inode(volume, number, raw.mode, raw.uid, raw.gid)
-        inode.origin = DiskOrigin(number)
+        inode.origin = DiskOrigin(number, raw.generation)
         for name, value in attributes.items():
             commit_put(inode, name, value)
         self.describe(inode, raw)
@@ -137,6 +141,7 @@ class DiskStore:
         inode.nlink, inode.size, inode.blocks = raw.links, raw.size, raw.allocated // 512
         inode.atime_ns, inode.mtime_ns = raw.atime_ns, raw.mtime_ns
         inode.ctime_ns, inode.btime_ns = raw.ctime_ns, raw.birth_ns
+        origin_of(inode).atime_ns = raw.atime_ns
         inode.stale_atime = raw.atime_ns <= max(raw.mtime_ns, raw.ctime_ns)
         inode.attr = None
         if isinstance(inode, File):

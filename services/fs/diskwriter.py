@@ -38,6 +38,8 @@ COMMIT_AGE_NS = 5_000_000_000
 """So old the first change of a transaction may become, as on Linux (`commit=5`)."""
 TEND_S = 1.0
 EXCHANGE = 2
+LATE_MAX = 256
+"""So many access times wait for something else to be written."""
 
 
 class Clock:
@@ -68,6 +70,8 @@ class DiskWriter(DiskStore):
         self._clock = clock
         self._committing = trio.Lock()
         self._dying: list[int] = []
+        self._late: list[tuple[int, int, int]] = []
+        """Access times that the disk has not got, of inodes that have left memory."""
         self.work = trio.Event()
         """There is something to tend."""
         self.at_once = False
@@ -204,9 +208,23 @@ class DiskWriter(DiskStore):
         """Those without a name are freed soon."""
         for inode in inodes:
             origin = origin_of(inode)
+            self._note_atime(inode)
             origin.gone = True
             if not origin.pins:
                 self._let_go(origin.number)
+
+    def _note_atime(self, inode: Inode) -> None:
+        """Kept until something is written anyway, or a while (as with lazytime)."""
+        origin = origin_of(inode)
+        if inode.atime_ns > origin.atime_ns and inode.nlink:
+            self._late.append((origin.number, origin.generation, inode.atime_ns))
+
+    async def _write_atimes(self) -> None:
+        late, self._late = self._late, []
+        for number, generation, atime in late:
+            await self.change(
+                lambda n=number, g=generation, a=atime: operations.set_atime(self.ext4, n, g, a)  # type: ignore[misc]
+            )
 
     def _let_go(self, number: int) -> None:
         if number in self.ext4.orphans:
@@ -315,6 +333,8 @@ class DiskWriter(DiskStore):
         running = self.journal.running
         old = not running.empty and now - running.began_ns > COMMIT_AGE_NS
         try:
+            if len(self._late) >= LATE_MAX or (old and self._late):
+                await self._write_atimes()
             if old or self.journal.half_full:
                 await self.commit(running.tid)
         except PosixError:
@@ -324,6 +344,10 @@ class DiskWriter(DiskStore):
         """Everything is written, and the volume is sound."""
         await self._clock.look()
         await self._reap()
+        if not self.journal.aborted and self._mounted is not None:
+            for inode in list(self._mounted.known.values()):
+                self._note_atime(inode)
+            await self._write_atimes()
         async with self._committing:
             await perform_waiting(self.device, self.session.unmount())
 

@@ -42,8 +42,9 @@ def test_the_oracle_is_clean(user_programs: Path, path: str) -> None:
         ("old", ("--ram", "64M")),
         ("/mnt/old", ("--bind", "SCRATCH:/mnt:rw")),
         ("/mnt/new", ("--bind", "SCRATCH:/mnt:rw")),
+        ("/mnt/new", ("--image", "mem:64M")),
     ],
-    ids=["memory", "overlay", "small", "bind", "bind-new"],
+    ids=["memory", "overlay", "small", "bind", "bind-new", "image"],
 )
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))])
 def test_a_file_says_what_was_written(

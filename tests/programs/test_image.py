@@ -95,6 +95,39 @@ def test_what_is_written_is_there_after_a_reboot(tree: Path, tmp_path: Path) -> 
     assert not e2fsck(image)
 
 
+STORM = """
+work() {
+    busybox mkdir $1; cd $1; i=0
+    while [ $i -lt 12 ]; do
+        busybox mkdir s$i; busybox cp /large s$i/copy; echo $i > s$i/f; busybox mv s$i/f s$i/g
+        busybox ln s$i/g l$i; [ $i -gt 3 ] && busybox rm -r s$((i-3))
+        [ $((i%5)) = 0 ] && busybox dd if=/large of=s$i/z bs=64k conv=fsync 2>/dev/null
+        i=$((i+1))
+    done
+    busybox cmp s11/copy /large && echo ok
+}
+cd /many; for n in 1 2 3; do work w$n & done; busybox sync; wait; busybox cat w*/l* | busybox wc -l
+"""
+
+
+def test_when_it_was_read_is_kept(tree: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
+    stat = "busybox stat -c %X /large"
+    read = hardtack(image, f"busybox cat /large > /dev/null; {stat}").stdout.decode()
+    assert hardtack(image, stat).stdout.decode() == read != ""
+    assert hardtack(f"{image}:ro", f"busybox sha256sum /large; {stat}").stdout.endswith(
+        read.encode()
+    )
+    assert not e2fsck(image)
+
+
+def test_several_programs_change_it_at_once(tree: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.ext4", tree, ("-b", "1024"), size="96M")
+    done = hardtack(image, STORM)
+    assert done.stdout.decode().split() == ["ok", "ok", "ok", "36"]
+    assert not e2fsck(image)
+
+
 def test_what_was_synced_outlives_a_kernel_that_is_killed(tree: Path, tmp_path: Path) -> None:
     image = make_image(tmp_path / "disk.ext4", tree, size="48M")
     script = WRITES + "busybox sync; echo ready; busybox dd if=/dev/zero of=/more bs=64k count=100"

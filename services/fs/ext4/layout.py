@@ -66,7 +66,8 @@ SUPER = Fields({
     "blocks_count_hi": (0x150, "I"), "flags": (0x160, "I"), "checksum_type": (0x175, "B"),
     "reserved_gdt": (0xCE, "H"), "error_count": (0x194, "I"), "mnt_count": (0x34, "H"),
     "want_extra_isize": (0x15E, "H"), "reserved_blocks_lo": (0x8, "I"), "wtime": (0x30, "I"),
-    "free_blocks_hi": (0x158, "I"), "checksum_seed": (0x270, "I"), "checksum": (0x3FC, "I"),
+    "free_blocks_hi": (0x158, "I"), "checksum_seed": (0x270, "I"), "orphan_file_inum": (0x280, "I"),
+    "checksum": (0x3FC, "I"),
 })  # fmt: skip
 GROUP = Fields({
     "block_bitmap_lo": (0x0, "I"), "inode_bitmap_lo": (0x4, "I"), "inode_table_lo": (0x8, "I"),

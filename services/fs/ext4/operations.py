@@ -251,6 +251,14 @@ def set_attributes(
     draft.save()
 
 
+def set_atime(volume: Volume, number: int, generation: int, time_ns: int) -> None:
+    """When it was read, if it is still the same file."""
+    draft = Draft(volume, number)
+    if draft.links and draft.get("generation") == generation:
+        draft.set_time("atime", time_ns)
+        draft.save()
+
+
 def set_xattr(volume: Volume, number: int, name: bytes, value: bytes | None, now: int) -> None:
     """setxattr(2), or removexattr(2) where `value` is None. ENOSPC, EOPNOTSUPP."""
     draft = Draft(volume, number)

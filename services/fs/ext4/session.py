@@ -6,15 +6,16 @@ journal is marked as one that needs recovery, and one without as not sound (fsck
 
 from __future__ import annotations
 
+import functools
 from errno import ENOMEM, EROFS
 from typing import TYPE_CHECKING, TypeVar
 
 from bus.errors import PosixError
 from services.fs.core_need import ATTEMPTS
-from services.fs.ext4 import jbd2, layout, mapping, operations
+from services.fs.ext4 import jbd2, layout, mapping, orphans
 from services.fs.ext4.blocks import NeedBlock
 from services.fs.ext4.checksum import MASK
-from services.fs.ext4.damage import Damaged, Refused
+from services.fs.ext4.damage import Refused
 from services.fs.ext4.device import (
     FLUSH,
     SECTOR_BYTES,
@@ -25,7 +26,7 @@ from services.fs.ext4.device import (
     perform,
 )
 from services.fs.ext4.journal import Journal
-from services.fs.ext4.layout import SUPER_BYTES, SUPER_OFFSET, Incompat
+from services.fs.ext4.layout import SUPER_BYTES, SUPER_OFFSET, Incompat, RoCompat
 from services.fs.ext4.volume import Volume
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ Result = TypeVar("Result")
 HAS_JOURNAL = 0x4
 VALID = 1
 STATE_AT, MOUNTS_AT, MOUNT_TIME_AT = 0x3A, 0x34, 0x2C
-ORPHANS_MAX = 1 << 20
 
 
 class Session:
@@ -172,23 +172,19 @@ def _recovered(volume: Volume) -> Generator[Step, bytes, tuple[jbd2.Log, int]]:
 
 def _free_orphans(session: Session) -> Generator[Step, bytes, None]:
     """What had lost its last name when the power went is freed; cut files are cut."""
-    volume, number = session.volume, session.volume.last_orphan
-    while number:
-        if number in volume.orphans or len(volume.orphans) > ORPHANS_MAX:
-            raise Damaged(f"inode {number}", "the list of orphans goes round in a circle")
-        inode = yield from _needing(volume, lambda at=number: volume.inode(at))  # type: ignore[misc]
-        volume.orphans.append(number)
-        number = int.from_bytes(inode.raw[0x14:0x18], "little")
-    for orphan in list(volume.orphans):
+    volume = session.volume
+    volume.orphans += yield from _needing(volume, lambda: orphans.listed(volume))
+    filed = yield from _needing(volume, lambda: orphans.filed(volume))
+    for number in [*volume.orphans, *filed]:
 
-        def finish(at: int = orphan) -> bool:
-            if volume.inode(at).links:
-                operations.trim(volume, at)
-                return True
-            return operations.evict(volume, at, session.now())
+        def finish(at: int = number) -> bool:
+            return orphans.finish(volume, at, session.now())
 
         while not (yield from _needing(volume, lambda: session.change(finish))):
             pass
+    if volume.ro_compat & RoCompat.ORPHAN_PRESENT:
+        emptied = functools.partial(orphans.empty_file, volume)
+        yield from _needing(volume, lambda: session.change(emptied))
     if session.journal is not None:
         yield from session.journal.commit()
 

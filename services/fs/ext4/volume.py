@@ -82,9 +82,10 @@ class Volume:
         self.first_meta_bg = fields["first_meta_bg"]
         self.journal_inode = fields["journal_inum"]
         self.last_orphan = fields["last_orphan"]
+        self.orphan_file = fields["orphan_file_inum"]
         known = {int(flag) for flag in RoCompat} - {
             RoCompat.BIGALLOC, RoCompat.QUOTA, RoCompat.PROJECT, RoCompat.READONLY,
-            RoCompat.VERITY, RoCompat.ORPHAN_PRESENT,
+            RoCompat.VERITY,
         }  # fmt: skip
         unwritable = RoCompat(int(self.ro_compat) & ~sum(known))
         self.read_only_because = layout.feature_names(unwritable)

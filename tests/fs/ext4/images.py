@@ -28,6 +28,8 @@ FEATURE_SETS = {
     "checksum seed": ("-O", "metadata_csum_seed"),
     "no types": ("-O", "^filetype"),
     "no journal": ("-O", "^has_journal"),
+    "an orphan file, large directories": ("-O", "orphan_file,large_dir"),
+    "middling blocks": ("-b", "2048", "-g", "4096"),
     "as ext2": ("-O", "^has_journal,^extent,^64bit,^metadata_csum,^flex_bg,^dir_nlink,^huge_file"),
 }
 

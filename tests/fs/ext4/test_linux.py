@@ -107,9 +107,12 @@ def test_we_read_what_linux_writes_and_recover_its_journal(image: Path) -> None:
             (place / f"a file of Linux's with a long name {number}").write_bytes(b"x" * number * 31)
         shutil.rmtree(place / "deep" / "er")
         (place / "large").rename(place / "deep" / "large")
-        os.sync()
-        wanted = theirs(place)
-        shutil.copy(image, copy)  # as if the power had gone: only the journal has much of it
+        with (place / "orphan").open("wb") as held:
+            held.write(bytes(50_000))
+            os.unlink(place / "orphan")
+            os.sync()
+            wanted = theirs(place)
+            shutil.copy(image, copy)  # as if the power had gone: only the journal has much of it
     mounted = Mounted(FileDevice(copy))
     assert ours(mounted) == wanted
     mounted.create("/ours")
