@@ -9,6 +9,7 @@ called: there is one disk.
 
 from __future__ import annotations
 
+import os
 import stat
 from errno import EBUSY, EINVAL, ENODEV, ENOTDIR, EPERM
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,14 @@ def inodes_quota(text: str, whole: Quota) -> Quota:
     unit = _UNITS.get(text[-1:].lower(), 1)
     count = int(text if unit == 1 else text[:-1]) * unit
     return Quota(count, whole) if count else whole
+
+
+class NotMounted(PosixError):
+    """An image cannot be mounted; `reason` says why, for who boots from it."""
+
+    def __init__(self, number: int, source: bytes, why: Exception) -> None:
+        super().__init__(number)
+        self.reason = f"image {os.fsdecode(source)}: {why} (see: hardtack image check)"
 
 
 class MountHandlers:
@@ -122,7 +131,9 @@ class MountHandlers:
         try:
             session = await perform_waiting(device, steps)
         except Refused as refused:
-            raise PosixError(EINVAL) from refused
+            raise NotMounted(EINVAL, volume.source, refused) from refused
+        except PosixError as failure:
+            raise NotMounted(failure.errno, volume.source, failure) from failure
         if session.journal is not None:
             session.journal.barriers = device.lasting
         store = make_store(device, session, self._supply.ram, clock)

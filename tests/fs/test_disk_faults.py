@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from errno import EIO, ENOSPC, EROFS
+from errno import EIO, ENOENT, ENOSPC, EROFS
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from bus.errors import PosixError
 from bus.faults import FaultRegistry
 from services.fs import api
 from services.fs.ext4.device import FileDevice
+from services.fs.ext4.groups import Group
 from services.fs.ext4.mapping import runs
 from services.fs.ext4.reading import Reader
 from services.fs.service import MountSpec
@@ -133,26 +134,65 @@ async def test_a_journal_that_cannot_be_written_makes_it_read_only(image: Path, 
     assert not e2fsck(image)
 
 
+def places_of_metadata(image: Path) -> dict[str, tuple[int, str]]:
+    """A sector of each kind, and what needs it: to stat, list, read, make or free."""
+    device = FileDevice(image, read_only=True)
+    reader = Reader(device)
+    volume = reader.volume
+    group = reader._run(lambda: Group(volume, 0))
+    each = volume.block_bytes // 512
+    sparse = reader._run(lambda: volume.inode(reader.at(b"scattered").number))
+    node = int.from_bytes(sparse.map[16:20], "little")
+    found = {
+        "inode": (volume.inode_place(reader.at(b"large").number)[0] * each, "stat"),
+        "directory": (sectors_of(image, b"deep/er")[0][0], "list"),
+        "extents": (node * each, "read"),
+        "bitmap of inodes": (group.get("inode_bitmap") * each, "make"),
+        "bitmap of blocks": (group.get("block_bitmap") * each, "write"),
+        "descriptors": (volume.descriptor_place(0)[0] * each, "make"),
+    }
+    device.close()
+    return found
+
+
+async def needing(machine: Machine, what: str) -> int:
+    """The errno of something that needs it."""
+    at, cred = machine.at, machine.cred
+    if what == "stat":
+        return await machine.errno(api.Stat(at, b"/large", cred, True))
+    if what == "list":
+        return await machine.errno(api.Stat(at, b"/deep/er/none", cred, True))
+    if what == "make":
+        return await machine.errno(api.Open(at, b"/new", CREATE, 0o644, cred))
+    try:
+        if what == "read":
+            await machine.get(b"/scattered")
+        else:
+            await machine.put(b"/small", bytes(5_000))
+    except PosixError as refusal:
+        return refusal.errno
+    return 0
+
+
 async def test_a_bad_sector_in_each_kind_of_metadata_is_eio_and_the_kernel_lives(
     image: Path,
 ) -> None:
-    reader = Reader(FileDevice(image, read_only=True))
-    inode = reader.at(b"deep/er")
-    table = reader.volume.inode_place(reader.at(b"large").number)[0]
-    block, _ = reader.volume.descriptor_place(0)
-    bad = {
-        "inode": (table * 2, b"/large"),
-        "directory": (sectors_of(image, b"deep/er")[0][0], b"/deep/er/x"),
-    }
-    assert inode.is_directory
-    assert block == 2
-    for sector, path in bad.values():
+    mounted = Mounted(FileDevice(image))
+    mounted.create("/scattered")
+    for number in range(0, 40, 2):
+        mounted.write("/scattered", number * 1024, b"x")
+    mounted.unmount()
+    for kind, (sector, what) in places_of_metadata(image).items():
         async with booted(image) as (machine, faults):
             faults.add(f"disk:bad_sector,sector={sector},count=2")
-            machine.fs.mounting.disks[0].ext4.cache.evict(1 << 20)
-            assert await machine.errno(api.Stat(machine.at, path, machine.cred, True)) == EIO
+            ext4 = machine.fs.mounting.disks[0].ext4
+            ext4._tables.clear()
+            ext4.cache.evict(1 << 20)
+            assert await needing(machine, what) == EIO, kind
             assert (await machine.stat(b"/")).nlink > 1
-        assert not e2fsck(image)
+            faults.clear()
+            assert await needing(machine, what) in (0, ENOENT), kind
+        assert not e2fsck(image), kind
 
 
 class Client:

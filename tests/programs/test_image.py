@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.fs.ext4.device import FileDevice
+from services.fs.ext4.reading import Reader
 from tests.fs.ext4.images import make_image, needs_mke2fs
 from tests.fs.ext4.mounted import e2fsck
 
@@ -167,6 +169,18 @@ def test_a_volume_in_memory_is_there_and_goes_with_the_kernel() -> None:
         f"{busybox} df -T . | {busybox} tail -n 1",
     )
     assert done.stdout.decode().split()[:4] == ["1", "3", "mem:64M", "ext4"]
+
+
+def test_a_journal_that_is_damaged_is_told_in_words(tree: Path, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
+    device = FileDevice(image)
+    reader = Reader(device)
+    (run, *_) = reader._mapped(reader.inode(8), 0, 1)
+    device.write(run.physical * reader.volume.block_bytes // 512, b"\xff" * 512)
+    device.close()
+    done = hardtack(image, "true")
+    assert done.returncode == 126
+    assert b"its journal has no superblock: e2fsck may mend it" in done.stderr
 
 
 def test_what_is_no_volume_is_refused_in_words(tmp_path: Path) -> None:
