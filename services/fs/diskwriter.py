@@ -189,7 +189,10 @@ class DiskWriter(DiskStore):
         """unlink(2), rmdir(2)."""
         parent, name = _place(dentry)
         await self.change(
-            lambda: operations.remove(self.ext4, number_of(parent), name, self._clock()), parent
+            lambda: operations.remove(
+                self.ext4, number_of(parent), name, self._clock(), held=_is_held(dentry)
+            ),
+            parent,
         )
 
     async def move(self, old: Dentry, directory: Directory, name: bytes, flags: int) -> None:
@@ -198,7 +201,12 @@ class DiskWriter(DiskStore):
         pair, goal = (number_of(source), old_name), (number_of(directory), name)
         await self.change(
             lambda: operations.rename(
-                self.ext4, pair, goal, self._clock(), exchange=flags == EXCHANGE
+                self.ext4,
+                pair,
+                goal,
+                self._clock(),
+                exchange=flags == EXCHANGE,
+                held=_is_held(directory.children.get(name)),
             ),
             source,
             directory,
@@ -350,6 +358,14 @@ class DiskWriter(DiskStore):
             await self._write_atimes()
         async with self._committing:
             await perform_waiting(self.device, self.session.unmount())
+
+
+def _is_held(dentry: Dentry | None) -> bool:
+    """Whether anybody has a file open, or is about to change it; True if nobody knows."""
+    inode = None if dentry is None else dentry.inode
+    if inode is None:
+        return True
+    return origin_of(inode).pins > 0 or any(one.refs for one in inode.dentries)
 
 
 def _place(dentry: Dentry) -> tuple[Directory, bytes]:

@@ -94,6 +94,7 @@ class Ext4:
         """Recovered and mounted."""
         mounted = Restless(device)
         mounted.habit = self.habit
+        mounted.held = self.habit.commits
         if mounted.direct.session.journal is not None:
             mounted.direct.session.journal.barriers = self.habit.barriers
         return mounted

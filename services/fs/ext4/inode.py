@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 
 import attrs
 
@@ -76,42 +77,43 @@ class Inode:
         return told == (right if wide else right & 0xFFFF)
 
 
+_BASE = struct.Struct("<HHIiiiIHHII4x60sIIIIHHHH2x2x")
+"""The 128 bytes that every inode has; INODE of `layout` has their names."""
+_EXTRA = struct.Struct("<2x2xIIIiI")
+"""What follows from offset 128 on, if it is there."""
+
+
 def parse(number: int, raw: bytes, block_bytes: int) -> Inode:
     """An inode from its bytes, whatever they are, on a volume with blocks of that size."""
-    fields = layout.INODE.read(raw)
+    (
+        mode, uid, size, atime, ctime, mtime, _, gid, links, units, flags, _, generation, acl,
+        size_high, _, units_high, acl_high, uid_high, gid_high,
+    ) = _BASE.unpack_from(raw)  # fmt: skip
+    units |= units_high << 32
     extra = 0
+    later = (0, 0, 0, 0, 0)
     if len(raw) > layout.INODE_BASE_BYTES:
         told = int.from_bytes(raw[layout.EXTRA_SIZE_AT : layout.EXTRA_SIZE_AT + 2], "little")
         extra = min(told, len(raw) - layout.INODE_BASE_BYTES)
-    end = layout.INODE_BASE_BYTES + extra
-    later = {
-        name: int.from_bytes(raw[at : at + 4], "little", signed=kind == "i")
-        for name, (at, kind) in layout.INODE_EXTRA.items()
-        if kind != "H" and at + 4 <= end
-    }
-    flags = fields["flags"]
-    units = fields["blocks_lo"] | fields["blocks_hi"] << 32
-
-    def time_ns(name: str) -> int:
-        return _time_ns(fields[name], later.get(name + "_extra", 0))
-
+        have = raw[layout.INODE_BASE_BYTES : layout.INODE_BASE_BYTES + min(extra & ~3, _EXTRA.size)]
+        later = _EXTRA.unpack(have.ljust(_EXTRA.size, b"\0"))
     return Inode(
         number=number,
         raw=raw,
         extra_bytes=extra,
-        mode=fields["mode"],
-        uid=fields["uid_lo"] | fields["uid_hi"] << 16,
-        gid=fields["gid_lo"] | fields["gid_hi"] << 16,
-        size=fields["size_lo"] | fields["size_hi"] << 32,
-        links=fields["links"],
+        mode=mode,
+        uid=uid | uid_high << 16,
+        gid=gid | gid_high << 16,
+        size=size | size_high << 32,
+        links=links,
         allocated=units * (block_bytes if flags & InodeFlag.HUGE_FILE else SECTOR_BYTES),
         flags=flags,
-        generation=fields["generation"],
-        xattr_block=fields["acl_lo"] | fields["acl_hi"] << 32,
-        atime_ns=time_ns("atime"),
-        mtime_ns=time_ns("mtime"),
-        ctime_ns=time_ns("ctime"),
-        birth_ns=_time_ns(later.get("crtime", 0), later.get("crtime_extra", 0)),
+        generation=generation,
+        xattr_block=acl | acl_high << 32,
+        atime_ns=_time_ns(atime, later[2]),
+        mtime_ns=_time_ns(mtime, later[1]),
+        ctime_ns=_time_ns(ctime, later[0]),
+        birth_ns=_time_ns(later[3], later[4]),
     )
 
 

@@ -126,8 +126,11 @@ def link(volume: Volume, number: int, parent: int, name: bytes, now: int) -> Non
     _add_name(volume, parent, name, number, draft.get("mode"), now)
 
 
-def remove(volume: Volume, parent: int, name: bytes, now: int) -> int:
-    """Take a name away, of a directory too if it is empty; its inode. ENOENT, ENOTEMPTY."""
+def remove(volume: Volume, parent: int, name: bytes, now: int, *, held: bool = True) -> int:
+    """Take a name away, of a directory too if it is empty; its inode. ENOENT, ENOTEMPTY.
+
+    `held`: somebody has it open; otherwise it is freed at once if that was the last name.
+    """
     directory = Draft(volume, parent)
     number = entries.remove(directory, name)
     draft = Draft(volume, number)
@@ -138,19 +141,23 @@ def remove(volume: Volume, parent: int, name: bytes, now: int) -> int:
     _touch(directory, now)
     directory.essential = True
     directory.save()
-    _lose_name(volume, number, now)
+    _lose_name(volume, number, now, held)
     return number
 
 
-def _lose_name(volume: Volume, number: int, now: int) -> None:
+def _lose_name(volume: Volume, number: int, now: int, held: bool) -> None:
     draft = Draft(volume, number)
     if not draft.links:
         raise Damaged(f"inode {number}", "it has a name, but no links")
     draft.links = 0 if draft.is_directory else draft.links - 1
     draft.set_time("ctime", now)
-    if not draft.links:
+    if draft.links:
+        draft.save()
+    elif held or _is_long(draft):
         _join_orphans(volume, draft)
-    draft.save()
+        draft.save()
+    else:
+        _free(volume, draft, now)
 
 
 def rename(
@@ -160,8 +167,12 @@ def rename(
     now: int,
     *,
     exchange: bool = False,
+    held: bool = True,
 ) -> None:
-    """renameat2(2): from (directory, name) to (directory, name). ENOENT, ENOTEMPTY, ENOSPC."""
+    """renameat2(2): from (directory, name) to (directory, name). ENOENT, ENOTEMPTY, ENOSPC.
+
+    `held`: somebody has open what is replaced.
+    """
     (source, name), (goal, new_name) = old, new
     there = find(volume, volume.inode(goal), new_name)
     if exchange:
@@ -197,7 +208,7 @@ def rename(
         entries.replace(moved, b"..", goal, 2)
     moved.save()
     if victim is not None:
-        _lose_name(volume, victim, now)
+        _lose_name(volume, victim, now, held)
 
 
 def _exchange(volume: Volume, old: tuple[int, bytes], new: tuple[int, bytes], now: int) -> None:
@@ -309,14 +320,26 @@ def evict(volume: Volume, number: int, now: int) -> bool:
     draft = Draft(volume, number)
     if draft.links:
         raise Damaged(f"inode {number}", "it is to go, but has links")
-    mode = draft.get("mode")
-    size = volume.block_bytes
-    if not draft.flags & InodeFlag.EXTENTS and stat.S_ISREG(mode) and draft.size > PART * size:
+    if _is_long(draft):
+        size = volume.block_bytes
         draft.size = (-(-draft.size // size) - PART) * size
         placement.cut(draft, draft.size // size)
         draft.save()
         return False
     _leave_orphans(volume, draft)
+    _free(volume, draft, now)
+    return True
+
+
+def _is_long(draft: Draft) -> bool:
+    """Whether freeing it takes more than one operation."""
+    if draft.flags & InodeFlag.EXTENTS or not stat.S_ISREG(draft.get("mode")):
+        return False
+    return draft.size > PART * draft.volume.block_bytes
+
+
+def _free(volume: Volume, draft: Draft, now: int) -> None:
+    mode = draft.get("mode")
     long_link = stat.S_ISLNK(mode) and draft.view.short_target is None
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or long_link:
         placement.cut(draft, 0, metadata=stat.S_ISDIR(mode))
@@ -324,9 +347,8 @@ def evict(volume: Volume, number: int, now: int) -> bool:
     draft.size = 0
     draft.put("dtime", max(now // SECOND_NS & 0xFFFF_FFFF, 1))
     draft.save()
-    groups.free_inode(volume, number, stat.S_ISDIR(mode))
-    volume.cache.open.inodes.pop(number, None)
-    return True
+    groups.free_inode(volume, draft.number, stat.S_ISDIR(mode))
+    volume.cache.open.inodes.pop(draft.number, None)
 
 
 def trim(volume: Volume, number: int) -> None:

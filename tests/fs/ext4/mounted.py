@@ -31,6 +31,9 @@ def e2fsck(image: Path | str) -> str:
 class Mounted:
     """System calls by path, as root; each one is one operation of the core's."""
 
+    held = False
+    """Whether what loses its last name is an orphan first, as if somebody had it open."""
+
     def __init__(self, device: BlockDevice) -> None:
         self._now = START_NS
         self.direct = Direct(device, self.now)
@@ -125,7 +128,7 @@ class Mounted:
         """unlink(2) of what nobody has open."""
         parent, name = self.place(path)
         number = self.direct.change(
-            lambda: operations.remove(self.volume, parent, name, self.now())
+            lambda: operations.remove(self.volume, parent, name, self.now(), held=self.held)
         )
         self._evict(number)
 
@@ -140,7 +143,9 @@ class Mounted:
         """rename(2)."""
         source, goal = self.place(old), self.place(new)
         self.direct.change(
-            lambda: operations.rename(self.volume, source, goal, self.now(), exchange=exchange)
+            lambda: operations.rename(
+                self.volume, source, goal, self.now(), exchange=exchange, held=self.held
+            )
         )
         for number in list(self.volume.orphans):
             self._evict(number)
