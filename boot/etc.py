@@ -62,18 +62,27 @@ def _own(root: str, name: str) -> str:
 
 
 def boot_files(config: Config, card: Card | None) -> tuple[BootFile, ...]:
-    """What is written at boot; `card` is what the network suggests, None if there is no card."""
-    if config.root_writable:
+    """What is written at boot; `card` is what the network suggests, None if there is no card.
+
+    Into an image only what it has not got: it keeps what is written.
+    """
+    image = config.image is not None and config.image.guest == "/"
+    if config.root_writable and not image:
         return ()
+    root = os.devnull if image else config.root
     suggested = card.addresses if card is not None else ()
     address = next((shown(a.address) for a in suggested if len(a.address) == 4), LOCAL_ADDRESS)
     texts = {
         "hostname": config.hostname + "\n",
-        "hosts": hosts(_own(config.root, "hosts"), config.hostname, address),
+        "hosts": hosts(_own(root, "hosts"), config.hostname, address),
     }
     if card is not None and card.name_servers:
-        texts["resolv.conf"] = resolv_conf(_own(config.root, "resolv.conf"), card.name_servers)
+        texts["resolv.conf"] = resolv_conf(_own(root, "resolv.conf"), card.name_servers)
     return tuple(
-        BootFile(b"/etc/" + name.encode(), text.encode("utf-8", "surrogateescape"))
+        BootFile(
+            b"/etc/" + name.encode(),
+            text.encode("utf-8", "surrogateescape"),
+            only_missing=image,
+        )
         for name, text in texts.items()
     )

@@ -63,6 +63,8 @@ class BootFile:
     path: bytes
     content: bytes
     mode: int = 0o644
+    only_missing: bool = False
+    """What has its name stays."""
 
 
 SYSTEM_MOUNTS = (
@@ -180,7 +182,8 @@ class FsService:
         with contextlib.suppress(PosixError):
             await self.handlers[api.MakeDir](api.MakeDir(at, parent, 0o755, ROOT))
         with contextlib.suppress(PosixError):
-            await self.handlers[api.Unlink](api.Unlink(at, file.path, False, ROOT))
+            if not file.only_missing:
+                await self.handlers[api.Unlink](api.Unlink(at, file.path, False, ROOT))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with contextlib.suppress(PosixError):
             made = await self.handlers[api.Open](api.Open(at, file.path, flags, file.mode, ROOT))

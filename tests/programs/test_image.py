@@ -112,6 +112,15 @@ cd /many; for n in 1 2 3; do work w$n & done; busybox sync; wait; busybox cat w*
 """
 
 
+def test_its_own_etc_stays_and_what_is_missing_there_is_made(tree: Path, tmp_path: Path) -> None:
+    (tree / "etc").mkdir()
+    (tree / "etc" / "hosts").write_text("1.2.3.4 own\n")
+    image = make_image(tmp_path / "disk.ext4", tree, size="48M")
+    done = hardtack(image, "busybox cat /etc/hosts /etc/hostname")
+    assert done.stdout.decode() == "1.2.3.4 own\nhardtack\n"
+    assert not e2fsck(image)
+
+
 def test_when_it_was_read_is_kept(tree: Path, tmp_path: Path) -> None:
     image = make_image(tmp_path / "disk.ext4", tree, size="48M")
     stat = "busybox stat -c %X /large"
