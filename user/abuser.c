@@ -3,7 +3,7 @@
  * that it forks and waits for, one after the other (section 7.2.7 of the
  * Biscuit thesis).
  *
- *   abuser KIND SECONDS
+ *   abuser KIND SECONDS [CHILDREN]
  *
  * KIND: mmap (regions that are no neighbours), pipe, socket, file, unix
  * (datagrams with passed descriptors), epoll, timer, thread; tcp (connections
@@ -11,8 +11,8 @@
  * (answers that nobody reads), listen, watch (inotify), lock (of records),
  * xattr, link (symbolic links that stay).
  *
- * A child makes objects until a limit of its own stops it (then it waits to be
- * killed) or it dies. Prints how many children were killed and how many ended
+ * CHILDREN (1) are there at a time. Each makes objects until a limit of its own
+ * stops it (then it waits to be killed) or it dies. Prints how many children were killed and how many ended
  * by themselves, and ends with 0; 1 where a child met an error that is none
  * of its limits.
  */
@@ -290,30 +290,35 @@ static int abuse(int (*one)(void))
 int main(int count, char **words)
 {
     int (*one)(void) = NULL;
-    int killed = 0, ended = 0;
+    int killed = 0, ended = 0, running = 0, wanted = count == 4 ? atoi(words[3]) : 1;
 
-    for (size_t i = 0; count == 3 && i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; (count == 3 || count == 4) && i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(words[1], kinds[i].name) == 0)
             one = kinds[i].one;
-    if (!one) {
-        fprintf(stderr, "usage: abuser KIND SECONDS\n");
+    if (!one || wanted < 1) {
+        fprintf(stderr, "usage: abuser KIND SECONDS [CHILDREN]\n");
         return 2;
     }
     double until = now() + atof(words[2]);
-    do {
+    while (running || now() < until) {
         int status;
-        pid_t child = fork();
 
-        if (child < 0) {
-            perror("abuser: fork");
-            return 1;
+        while (running < wanted && now() < until) {
+            pid_t child = fork();
+
+            if (child < 0) {
+                perror("abuser: fork");
+                return 1;
+            }
+            if (child == 0)
+                _exit(abuse(one));
+            running++;
         }
-        if (child == 0)
-            _exit(abuse(one));
-        if (waitpid(child, &status, 0) != child) {
+        if (waitpid(-1, &status, 0) < 0) {
             perror("abuser: waitpid");
             return 1;
         }
+        running--;
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
             killed++;
         else if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -322,7 +327,7 @@ int main(int count, char **words)
             fprintf(stderr, "abuser: a child ended with %#x\n", status);
             return 1;
         }
-    } while (now() < until);
+    }
     printf("abuser: %d killed, %d ended\n", killed, ended);
     return 0;
 }

@@ -129,9 +129,10 @@ def xattr_gone(name: bytes, value: bytes) -> None:
 
 
 class Quota:
-    """How many inodes there may be that only memory has: whoever makes files takes heap for good.
+    """How many files with a name there may be that only memory has: such take heap for good.
 
-    `whole` is that of all volumes, for one that has a smaller one of its own.
+    One without a name goes with its last descriptor, and the killer knows whose that is. `whole`
+    is that of all volumes, for one that has a smaller one of its own.
     """
 
     __slots__ = ("count", "limit", "whole")
@@ -147,11 +148,10 @@ class Quota:
         room = self.limit - self.count
         return max(room if self.whole is None else min(room, self.whole.room), 0)
 
-    def take(self) -> None:
-        """One more; ENOSPC where there is no room."""
+    def check(self) -> None:
+        """ENOSPC where there is no room for one more."""
         if not self.room:
             raise PosixError(ENOSPC)
-        self.add(1)
 
     def add(self, count: int) -> None:
         """So many more, or fewer."""
@@ -220,8 +220,7 @@ class Inode:
         """Where it is counted, if only memory has it."""
 
     def __del__(self) -> None:
-        if self.quota is not None:
-            self.quota.add(-1)
+        self.uncount()
         for name, value in (self.xattrs or {}).items():
             xattr_gone(name, value)
         self.heap.freed()
@@ -239,6 +238,17 @@ class Inode:
     def block_count(self) -> int:
         """Blocks of 512 bytes that it takes."""
         return self.blocks
+
+    def count_in(self, quota: Quota) -> None:
+        """Only memory has it, and it has a name."""
+        quota.add(1)
+        self.quota = quota
+
+    def uncount(self) -> None:
+        """Its last name is gone."""
+        if self.quota is not None:
+            self.quota.add(-1)
+            self.quota = None
 
     def stat(self) -> Attr:
         """The reply to stat(2), kept until something changes."""

@@ -98,9 +98,9 @@ def new_inode(directory: Directory, mode: int, cred: Cred, now_ns: int) -> Inode
     """An inode for a new file in a directory; ENOSPC where there are as many as may be."""
     mode, gid = ownership(directory, mode, cred)
     volume = directory.volume
-    volume.quota.take()
+    volume.quota.check()
     inode = make_inode(volume, volume.new_ino(), mode, cred.uid, gid)
-    inode.quota = volume.quota
+    inode.count_in(volume.quota)
     inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = now_ns
     inode.changed = True
     return inode
@@ -122,6 +122,7 @@ def commit_make(tree: Tree, parent: Dentry, name: bytes, inode: Inode, now_ns: i
 def commit_nameless(tree: Tree, parent: Dentry, inode: Inode) -> Dentry:
     """An inode without a name, for O_TMPFILE."""
     inode.nlink = 0
+    inode.uncount()
     if isinstance(inode, File):
         inode.nameless = True
     dentry = Dentry(TMPFILE_PREFIX + b"%d" % inode.ino, parent, inode)
@@ -155,6 +156,8 @@ def plan_link(tree: Tree, node: int, at: At, path: bytes, cred: Cred) -> Place |
         raise PosixError(ENOENT)
     if inode.nlink >= LINK_MAX:
         raise PosixError(EMLINK)
+    if not inode.nlink:
+        inode.volume.quota.check()
     return where
 
 
@@ -162,6 +165,8 @@ def commit_link(tree: Tree, inode: Inode, where: Place, now_ns: int) -> None:
     """Give an inode one more name."""
     directory = directory_of(where.parent)
     tree.attach(where.parent, where.name, inode)
+    if not inode.nlink:
+        inode.count_in(inode.volume.quota)
     inode.nlink += 1
     inode.touch(now_ns)
     if isinstance(inode, File):
@@ -240,6 +245,8 @@ def commit_remove(tree: Tree, dentry: Dentry, now_ns: int, *, deleted: bool = Tr
         count_link(directory, -1)
     else:
         inode.nlink = max(inode.nlink - 1, 0)
+    if not inode.nlink:
+        inode.uncount()
     inode.touch(now_ns)
     tree.resize(directory, -1, now_ns)
     watches = tree.watches

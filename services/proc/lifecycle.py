@@ -40,13 +40,18 @@ if TYPE_CHECKING:
     from services.proc.task import Process, Thread
 
 
-def start_thread(kernel: Kernel, thread: Thread) -> None:
-    """Enter a thread into the tables and start its task."""
+def start_thread(kernel: Kernel, thread: Thread, *, late: bool = False) -> None:
+    """Enter a thread into the tables and start its task.
+
+    `late`: its group was ended meanwhile, by somebody who did not know of this one.
+    """
     kernel.threads[thread.tid] = thread
     thread.process.threads[thread.tid] = thread
     assert kernel.nursery is not None
     gate = kernel.extra["gate"]
     kernel.nursery.start_soon(gate.run_thread, thread, name=f"thread {thread.tid}")
+    if late:
+        kill_thread(thread)
 
 
 def exit_group(process: Process, status: int) -> None:

@@ -93,7 +93,7 @@ async def clone(
     vfork = bool(flags & CLONE_VFORK) and not flags & CLONE_THREAD
     if vfork:
         process.vfork_done = WaitQueue()
-    lifecycle.start_thread(kernel, child)
+    lifecycle.start_thread(kernel, child, late=parent.killed and bool(flags & CLONE_THREAD))
     if vfork:
         await lifecycle.wait_uninterrupted(parent, process)
     return tid
