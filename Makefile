@@ -12,7 +12,7 @@ help: ## This list
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hardtack needs Python 3.11 or newer; name one: make PYTHON=python3.12" or 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev,plots]'
 	@touch $@
 
 programs: ## Compile the guest programs in user/ (needs a C compiler)

@@ -122,6 +122,7 @@ def heap(
 ) -> int:
     """A bad citizen fills the kernel's heap while a good one works (section 7.2.7)."""
     from bench import heap as experiment
+    from bench import heap_plot
 
     kinds = _comma_separated(only, experiment.KINDS, "kind of abuse") or experiment.KINDS
     console = Console()
@@ -133,6 +134,11 @@ def heap(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([attrs.asdict(outcome) for outcome in outcomes], indent=1))
     console.print(f"all samples: {path}", markup=False, soft_wrap=True)
+    if heap_plot.available():
+        heap_plot.draw(outcomes, picture := path.with_suffix(".png"))
+        console.print(f"figure 7-6: {picture}", markup=False, soft_wrap=True)
+    else:
+        console.print("no plot: matplotlib is not installed (pip install 'hardtack[plots]')")
     return int(any(outcome.delivered is None for outcome in outcomes))
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,8 +29,10 @@ PERIOD_S, GRACE_S = 0.25, 60.0
 SCRIPT = """
 mkdir /tmp/mail
 {user}/citizen /tmp/mail {seconds} 24 1000 & citizen=$!
-{user}/abuser {kind} {seconds}; wait $citizen
+{user}/abuser {kind} {seconds} {children}; wait $citizen
 """
+CHILD_BYTES = 12 << 20
+"""What a child can take at least before a limit of its own stops it (vm.max_map_count)."""
 _CITIZEN = re.compile(r"citizen: (\d+) delivered, longest ([\d.]+) ms")
 _ABUSER = re.compile(r"abuser: (\d+) killed, (\d+) ended")
 
@@ -40,6 +43,8 @@ class Sample:
 
     at_s: float
     live_bytes: int
+    peak_bytes: int
+    """The most that lived whenever somebody had to wait, or stock was taken, since boot."""
     waits: int
     kills: int
 
@@ -60,7 +65,15 @@ class Outcome:
     @property
     def peak_share(self) -> float:
         """The most of the heap that was live when somebody had to wait or stock was taken."""
-        return max((s.live_bytes for s in self.samples), default=0) / self.heap_bytes
+        return max((s.peak_bytes for s in self.samples), default=0) / self.heap_bytes
+
+    def kill_times(self, until_s: float) -> list[float]:
+        """When a kill was first seen, in seconds, up to a time; several in one period are one."""
+        return [
+            after.at_s
+            for before, after in pairwise(self.samples)
+            if after.kills > before.kills and after.at_s <= until_s
+        ]
 
 
 def _free_port() -> int:
@@ -79,13 +92,18 @@ def _look(port: int, began_s: float) -> Sample | None:
     peak = found.get(("hardtack_heap_peak_bytes", ()), 0)
     waits = found.get(("hardtack_heap_waits_total", ()), 0)
     kills = found.get(("hardtack_heap_kills_total", ()), 0)
-    return Sample(time.monotonic() - began_s, int(max(live, peak)), int(waits), int(kills))
+    return Sample(time.monotonic() - began_s, int(live), int(peak), int(waits), int(kills))
 
 
 def run(kind: str, heap_bytes: int, seconds: float) -> Outcome:
     """Both citizens in one kernel for so long."""
     port, began_s = _free_port(), time.monotonic()
-    script = SCRIPT.format(user=REPOSITORY / "user" / "build", kind=kind, seconds=seconds)
+    script = SCRIPT.format(
+        user=REPOSITORY / "user" / "build",
+        kind=kind,
+        seconds=seconds,
+        children=-(-heap_bytes // CHILD_BYTES),
+    )
     words = (
         "run",
         "--heap",
