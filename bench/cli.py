@@ -13,6 +13,7 @@ import attrs
 import typer
 from rich.console import Console
 
+from bench import cost as accounting
 from bench import dcache as names_cache
 from bench import fs as files
 from bench import report
@@ -111,6 +112,27 @@ def dcache(
         settings,
         output,
     )
+
+
+@app.command()
+def cost(only: Only = "", repeats: Repeats = 5, target: Target = 1.0, output: Output = None) -> int:
+    """What admission and accounting cost: with them, and without."""
+    by_name = {benchmark.program: benchmark for benchmark in accounting.BENCHMARKS}
+    chosen = [by_name[name] for name in _comma_separated(only, tuple(by_name), "benchmark")]
+    shares: list[str] = []
+
+    def measured(progress: Progress) -> Measured:
+        rows, found = accounting.run(chosen or accounting.BENCHMARKS, repeats, target, progress)
+        for row in rows:
+            taken = accounting.share(row)
+            if taken is not None:
+                shares.append(f"{row.benchmark.title}: {taken:.1%} is admission and accounting")
+        return rows, found
+
+    settings: dict[str, object] = {"repeats": repeats, "target_s": target}
+    status = _show("cost", (report.TIMES,), measured, [], settings, output)
+    print("\n".join(shares))
+    return status
 
 
 @app.command()
