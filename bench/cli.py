@@ -136,6 +136,27 @@ def cost(only: Only = "", repeats: Repeats = 5, target: Target = 1.0, output: Ou
 
 
 @app.command()
+def pauses(
+    only: Only = "redis-get,redis-set,nginx-close,nginx-keep",
+    seconds: Annotated[int, typer.Option(min=1, help="of each load, roughly")] = 10,
+) -> int:
+    """How long the collector stops Hardtack while it serves (section 7.2.3)."""
+    from bench import pauses as collector
+
+    by_name = {benchmark.program: benchmark for benchmark in NET.benchmarks}
+    names = _comma_separated(only, tuple(by_name), "load") or tuple(by_name)
+    console, found = _console(), []
+    with console.status("serving") as status:
+        for name in names:
+            benchmark = by_name[name]
+            status.update(f"serving: {benchmark.title}")
+            count = seconds if benchmark.timed else seconds * collector.REQUESTS_A_SECOND
+            found.append(collector.run(benchmark, count))
+    console.print("\n".join(collector.table(found)), markup=False, soft_wrap=True)
+    return 0
+
+
+@app.command()
 def heap(
     only: Only = "",
     heap_mib: Annotated[int, typer.Option(min=4, help="the kernel's heap, MiB")] = 16,
