@@ -20,6 +20,7 @@ import contextlib
 import difflib
 import functools
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HARDTACK = (sys.executable, "-m", "boot", "run")
+OPTIONS = shlex.split(os.environ.get("HARDTACK_OPTIONS", ""))
+"""Further options of `hardtack run`, such as faults, for every command."""
+HARDTACK = (sys.executable, "-m", "boot", "run", *OPTIONS)
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_S = 120.0
 FIXED_TIME_S = 981173106  # 2001-02-03T04:05:06Z

@@ -64,7 +64,7 @@ for t in ('tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6'):
     print(t, repr(first))
     for w, l in sorted((l.split()[1:], l) for l in lines):
         print(l[l.index(':'):].split(' ' + w[8] + ' ')[0], names.get(w[8], w[8] == '0'), *w[11:][-1:], len(l) * (t in ('tcp', 'udp')))
-print(*(l for l in open('/proc/net/sockstat') if l[:3] in ('UDP', 'RAW')), *open('/proc/net/sockstat6'))
+print(*(l.split('mem')[0] for l in open('/proc/net/sockstat') if l[:3] in ('UDP', 'RAW')), *open('/proc/net/sockstat6'))
 """
 
 COMMANDS = (
