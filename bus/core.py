@@ -18,10 +18,18 @@ handlers instead measured the same). `PosixError`, `ServiceUnavailable` and canc
 `MalformedRequest` passes and blames the caller; when it comes from further down, the callee
 itself was to blame, which is the callee's bug. Anything else is the callee's bug: it goes into the
 callee's trace ring, the supervisor is told, and the caller sees `ServiceUnavailable`.
+
+A service that is being restarted is `held`: its table then holds handlers that wait until it is
+served again and repeat the request, so nothing is asked on the way of a call to a service that is
+up. A fault that is armed wraps handlers (`interpose`) the same way. An injected crash strikes at
+the door, before the handler has changed anything: the wrapper calls `Bus.fall`, waits for `Bus.up`,
+and asks the table anew. It hangs by `Bus.hang`, which ends with the restart. What a crash in the
+middle of a handler leaves half done is not repeated: its caller sees `ServiceUnavailable`.
 """
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 Handler = Callable[[Any], Awaitable[Any]]
 BugListener = Callable[[str, Crashed], None]
+Wrapper = Callable[[type[Any], Handler], Handler]
 
 
 class RankError(Exception):
@@ -129,6 +138,12 @@ class Bus:
         self.ranks = dict(ranks)
         self.peers = dict(peers)
         self._handlers: dict[str, dict[type[Any], Handler]] = {name: {} for name in ranks}
+        self._published: dict[str, Mapping[type[Any], Handler]] = {name: {} for name in ranks}
+        self._wrappers: dict[str, Wrapper] = {}
+        self._held: dict[str, trio.Event] = {}
+        self._restarts: dict[str, trio.Event] = {}
+        self.hanging: dict[str, dict[object, float]] = {}
+        """Calls that a fault hangs, with the time (Trio's clock) since when, by service."""
         self.rings: dict[str, Ring] = {name: Ring() for name in ranks}
         self.ports: list[Port] = []
         self.on_bug: BugListener | None = None
@@ -142,13 +157,88 @@ class Bus:
         for kind in handlers:
             if kind.declaration.service != service:
                 raise MalformedRequest(f"{kind.__name__} is no request to {service}")
-        table = self._handlers[service]
-        table.clear()
-        table.update(handlers)
+        self._published[service] = dict(handlers)
+        held = self._held.pop(service, None)
+        self._fill(service)
+        if held is not None:
+            held.set()
 
     def withdraw(self, service: str) -> None:
         """Take a service off the bus; calls to it fail until it is served again."""
-        self._handlers[service].clear()
+        self._published[service] = {}
+        held = self._held.pop(service, None)
+        self._fill(service)
+        if held is not None:
+            held.set()
+
+    def hold(self, service: str) -> None:
+        """It is being restarted: calls to it wait until it is served again, or withdrawn."""
+        if service not in self._held:
+            self._held[service] = trio.Event()
+            self._fill(service)
+
+    def interpose(self, service: str, wrapper: Wrapper | None) -> None:
+        """Have each handler of a service replaced by what `wrapper` makes of it; None ends it.
+
+        It holds over restarts.
+        """
+        if wrapper is None:
+            self._wrappers.pop(service, None)
+        else:
+            self._wrappers[service] = wrapper
+        self._fill(service)
+
+    def _fill(self, service: str) -> None:
+        """Make the table that ports look into; the dict stays the same."""
+        table, made = self._handlers[service], dict(self._published[service])
+        wrapper = self._wrappers.get(service)
+        if service in self._held:
+            made = dict.fromkeys(made, functools.partial(self._await_restart, service))
+        elif wrapper is not None:
+            made = {kind: wrapper(kind, handler) for kind, handler in made.items()}
+        table.clear()
+        table.update(made)
+
+    async def _await_restart(self, service: str, request: Request[Any]) -> Any:
+        await self.up(service)
+        return await self.ask(service, request)
+
+    async def up(self, service: str) -> None:
+        """Wait while a service is being restarted."""
+        while service in self._held:
+            await self._held[service].wait()
+
+    async def ask(self, service: str, request: Request[Any]) -> Any:
+        """Have a service handle a request whose way through a port has begun already."""
+        handler = self._handlers[service].get(type(request))
+        if handler is None:
+            raise ServiceUnavailable(f"{service} is not running ({type(request).__name__})")
+        return await handler(request)
+
+    def fall(self, service: str, where: str, error: Exception) -> None:
+        """A fault crashes a service: it is held from here on, and the supervisor restarts it.
+
+        ServiceUnavailable: nobody supervises it.
+        """
+        if service not in self._held:
+            self.bug(service, where, error)
+        if service not in self._held:
+            raise ServiceUnavailable(f"{service} crashed in {where} and is not restarted")
+
+    async def hang(self, service: str) -> None:
+        """A fault hangs a call: until the supervisor, who sees `hanging`, restarts the service."""
+        token, gone = object(), self._restarts.setdefault(service, trio.Event())
+        self.hanging.setdefault(service, {})[token] = trio.current_time()
+        try:
+            await gone.wait()
+        finally:
+            del self.hanging[service][token]
+
+    def release_hung(self, service: str) -> None:
+        """The calls that hang in a service go on: it is being restarted."""
+        gone = self._restarts.pop(service, None)
+        if gone is not None:
+            gone.set()
 
     def port(self, caller: str, target: str) -> Port:
         """Give `caller` the right to call `target`, if the topology allows it."""
