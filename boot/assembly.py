@@ -244,6 +244,13 @@ def build_net(machine: Machine) -> Service:
     )
 
 
+def build_script(machine: Machine) -> Service:
+    """System calls that programs write themselves."""
+    from services.script.service import ScriptService
+
+    return ScriptService(machine.config.script_limits)
+
+
 def build_proc(machine: Machine) -> Service:
     """Processes, and with them the gate between programs and the kernel.
 
@@ -287,6 +294,7 @@ BUILDERS: Mapping[str, Callable[[Machine], Service]] = {
     "vm": build_vm,
     "fs": build_fs,
     "net": build_net,
+    "script": build_script,
     "proc": build_proc,
     "killer": build_killer,
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from services.drivers.nic.settings import Network, Published
+from services.script.api import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,6 +97,8 @@ class Config:
     network: Network = attrs.field(factory=Network)
     published: tuple[Published, ...] = ()
     hostname: str = "hardtack"
+    script_limits: Limits = attrs.field(factory=Limits)
+    """Of each Lua state that a program puts into the kernel."""
     pcap: str | None = None
     """Where every frame that crosses the network card is written, for Wireshark."""
 
@@ -183,6 +186,28 @@ def parse_heap_faults(text: str | None) -> float | None:
     if not 0 < odds < 1:
         raise ConfigError(f"heap faults {text!r}", "say once, or a probability such as 0.1")
     return odds
+
+
+MIN_SCRIPT_BYTES = 256 * KIB
+"""The functions that scripts see take half of that."""
+
+
+def parse_script_limits(jit: str, memory: str, time_ms: str) -> Limits:
+    """on or off, a size, milliseconds."""
+    memory_bytes = parse_size(memory)
+    if jit not in ("on", "off"):
+        raise ConfigError(f"script JIT {jit!r} is neither on nor off", "say --script-jit off")
+    if not MIN_SCRIPT_BYTES <= memory_bytes <= GIB:
+        raise ConfigError(
+            f"script memory of {memory_bytes:,} bytes is not within 256K..1G",
+            "say --script-memory 1M",
+        )
+    if not (time_ms.isascii() and time_ms.isdecimal() and 1 <= int(time_ms) <= 3_600_000):
+        raise ConfigError(
+            f"script time {time_ms!r} is no number of milliseconds up to an hour",
+            "say --script-time 1000",
+        )
+    return Limits(memory_bytes, int(time_ms) * 1_000_000, jit == "on")
 
 
 def parse_address(text: str) -> Address:

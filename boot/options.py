@@ -119,6 +119,19 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--seed", type=int, metavar="N", help="make randomness repeatable: the same for the same N"
     )
+    scripts = run.add_argument_group("scripts that programs put into the kernel")
+    scripts.add_argument(
+        "--script-jit", default="on", metavar="on|off", help="compile them, or interpret (on)"
+    )
+    scripts.add_argument(
+        "--script-memory", default="1M", metavar="SIZE", help="of each; more kills (%(default)s)"
+    )
+    scripts.add_argument(
+        "--script-time",
+        default="1000",
+        metavar="MS",
+        help="of one call, waits not counted; more kills (%(default)s)",
+    )
     network = run.add_argument_group("the network")
     network.add_argument(
         "--net",
@@ -281,5 +294,8 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             network=c.parse_network(options.net),
             published=tuple(c.parse_publish(text) for text in options.publish),
             pcap=options.pcap,
+            script_limits=c.parse_script_limits(
+                options.script_jit, options.script_memory, options.script_time
+            ),
         )
     )

@@ -141,10 +141,11 @@ EMBEDDED = Topology(
         ServiceSpec(
             "net", 2, frozenset({"vm", "clock", "entropy", "nic"}), owns="sockets, TCP, UDP, IP"
         ),
+        ServiceSpec("script", 3, owns="Lua states that programs have put into the kernel"),
         ServiceSpec(
             "proc",
             4,
-            frozenset({"vm", "fs", "net", "clock", "entropy", "console", "cpu"}),
+            frozenset({"vm", "fs", "net", "script", "clock", "entropy", "console", "cpu"}),
             owns="processes, threads, system calls, signals",
         ),
         ServiceSpec(

@@ -19,6 +19,7 @@ from services.proc.files.inet import NetSocket
 from services.proc.files.inotify import InotifyFile
 from services.proc.files.pipe import PipeEnd
 from services.proc.files.pipe_core import PIPE, Pipe
+from services.proc.files.script import ScriptFile
 from services.proc.files.signalfd import SignalFile
 from services.proc.files.socket import Socket
 from services.proc.files.timerfd import TimerFile
@@ -167,6 +168,7 @@ def measure(core: Core) -> None:
         SignalFile: lambda: SignalFile(next(n), 0),
         InotifyFile: lambda: InotifyFile(fs, next(n), 0),
         EpollFile: EpollFile,
+        ScriptFile: lambda: ScriptFile(fs, next(n)),
         Socket: lambda: Socket(owner, 1, 0, 0, s.attr()),
     }
     for kind, build in files.items():

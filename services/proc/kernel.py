@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.proc.park import Timers, WaitQueue
 from services.proc.signals.core import bit
 from services.proc.usage import Usage, total
+from services.script.api import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,9 @@ class Kernel:
         """Frames between two files (`files/bounce.py`), kept for the next call."""
         self.net_queues: dict[int, WaitQueue] = {}
         """Who waits for them, by slot on the board."""
+        self.script = bus.port("proc", "script")
+        self.script_limits = Limits()
+        """Of each script; boot sets it."""
         self.clock = bus.port("proc", "clock")
         self.entropy = bus.port("proc", "entropy")
         self.console = bus.port("proc", "console")

@@ -67,6 +67,7 @@ class ProcService:
         inet.plug_in(self.kernel)
         self.kernel.log = lambda text: self._tell(text + "\n")
         self.config = config
+        self.kernel.script_limits = getattr(config, "script_limits", self.kernel.script_limits)
         self.kernel.hostname = getattr(config, "hostname", "hardtack").encode()
         self.tracer: Tracer | None = None
         self._nodes_at_start = 0

@@ -2,7 +2,8 @@
 
 While a tracer is attached every call takes the gate's slow path, so that user memory can be
 faulted in for the decoders. A call that blocks while another thread's line is printed is split
-into `<unfinished ...>` and `<... resumed>`, as by strace -f.
+into `<unfinished ...>` and `<... resumed>`, as by strace -f. So is lua_syscall when its script
+makes calls of its own, which stand indented between the two.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 513, 514, 516
 _TIMED = frozenset(("nanosleep", "clock_nanosleep", "poll", "futex"))
 PAGE = 4096
+SCRIPT_INDENT = "  "
+"""Before the calls that a script makes."""
 
 
 class _Reader:
@@ -61,7 +64,8 @@ class Tracer:
         self._wanted = wanted
         self._write = write
         self._open: Thread | None = None
-        self._split: dict[int, str] = {}
+        self._split: dict[int, list[str]] = {}
+        """Names of the calls that each thread is in: several where one is a script."""
 
     def attach(self) -> None:
         """Begin to trace every process."""
@@ -86,9 +90,10 @@ class Tracer:
 
     def _begin(self, thread: Thread, name: str, text: str) -> None:
         self._interrupt()
-        self._write(self._prefix(thread.tid) + text)
+        begun = self._split.setdefault(thread.tid, [])
+        self._write(self._prefix(thread.tid) + SCRIPT_INDENT * len(begun) + text)
         self._open = thread
-        self._split[thread.tid] = name
+        begun.append(name)
 
     def _interrupt(self) -> None:
         """Another line comes: what stands open is unfinished."""
@@ -97,13 +102,16 @@ class Tracer:
             self._open = None
 
     def _end(self, thread: Thread, text: str) -> None:
-        name = self._split.pop(thread.tid, "")
+        begun = self._split[thread.tid]
+        name, indent = begun.pop(), SCRIPT_INDENT * len(begun)
+        if not begun:
+            del self._split[thread.tid]
         if self._open is thread:
             self._open = None
             self._write(text + "\n")
         else:
             self._interrupt()
-            self._write(f"{self._prefix(thread.tid)}<... {name} resumed>{text}\n")
+            self._write(f"{self._prefix(thread.tid)}{indent}<... {name} resumed>{text}\n")
 
     def _line(self, tid: int, text: str) -> None:
         self._interrupt()

@@ -45,14 +45,14 @@ ARGUMENTS = (RDI, RSI, RDX, R10, R8, R9)
 TURN_NS = 5_000_000
 """How long a thread may go on when nothing of what it does waits and each of its runs is short: the
 ticker sees only runs that fill a slice."""
-_FRESH = object()
+FRESH = object()
 """Stands for what a coroutine yielded that was not started yet."""
 
 
 @types.coroutine
 def drive(coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
     """Go on with a coroutine that was started elsewhere: a relay between it and Trio."""
-    if yielded is _FRESH:
+    if yielded is FRESH:
         try:
             yielded = coroutine.send(None)
         except StopIteration as finished:
@@ -78,7 +78,7 @@ def relay(
 ) -> Generator[Any, Any, Any]:
     """`drive` on behalf of a thread's task: counts its waits, and the host time between them."""
     usage = thread.usage
-    if yielded is _FRESH:
+    if yielded is FRESH:
         try:
             yielded = coroutine.send(None)
         except StopIteration as finished:
@@ -135,7 +135,7 @@ class Gate:
             if call.deferred or kernel.slow_path is not None or (bound and not try_admit(bound)):
                 arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
                 thread.call_number = number
-                thread.suspended = (self._slowly(thread, call, arguments), _FRESH)
+                thread.suspended = (self.slowly(thread, call, arguments), FRESH)
                 core.stop()
                 return
             try:
@@ -147,7 +147,7 @@ class Gate:
                         result = finished.value
                     else:
                         thread.call_number = number
-                        thread.suspended = (self._finish(thread, call, result, yielded), _FRESH)
+                        thread.suspended = (self.finish(thread, call, result, yielded), FRESH)
                         core.stop()
                         return
             except PosixError as error:
@@ -159,12 +159,12 @@ class Gate:
                 release(bound)
                 arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])
                 thread.call_number = number
-                again = self._slowly(thread, call, arguments, short.wanted_bytes)
-                thread.suspended = (again, _FRESH)
+                again = self.slowly(thread, call, arguments, short.wanted_bytes)
+                thread.suspended = (again, FRESH)
                 core.stop()
                 return
             except Exception as error:
-                result = self._bug(thread, call, error)
+                result = self.bug(thread, call, error)
             if bound:
                 release(bound)
             regs[RAX] = result & U64
@@ -178,8 +178,18 @@ class Gate:
 
         return on_syscall
 
-    async def _finish(self, thread: Thread, call: Call, started: Any, yielded: Any) -> int | None:
-        """The rest of a call that blocked: the same outcome as in the trap."""
+    async def finish(
+        self,
+        thread: Thread,
+        call: Call,
+        started: Any,
+        yielded: Any,
+        arguments: tuple[int, ...] | None = None,
+    ) -> int | None:
+        """The rest of a call that blocked: the same outcome as in the trap.
+
+        `arguments`: a script's call, which are not in the registers.
+        """
         try:
             result: int | None = await drive(started, yielded)
         except PosixError as error:
@@ -190,16 +200,17 @@ class Gate:
         except OutOfHeap as short:
             wanted = short.wanted_bytes
         except Exception as error:
-            return self._bug(thread, call, error)
+            return self.bug(thread, call, error)
         else:
             return result
         finally:
             self.kernel.admission.release(call.bound)
-        peek, context = self.core.peek, thread.context
-        arguments = tuple(peek(context, register) for register in ARGUMENTS)
-        return await self._slowly(thread, call, arguments, wanted)
+        if arguments is None:
+            peek, context = self.core.peek, thread.context
+            arguments = tuple(peek(context, register) for register in ARGUMENTS)
+        return await self.slowly(thread, call, arguments, wanted)
 
-    async def _slowly(
+    async def slowly(
         self, thread: Thread, call: Call, arguments: tuple[int, ...], beyond: int = 0
     ) -> int | None:
         """A call that must wait for admission, is traced, or changes the registers itself.
@@ -256,7 +267,7 @@ class Gate:
             thread.restart = call.restart
             return -EINTR
         except Exception as error:
-            return self._bug(thread, call, error)
+            return self.bug(thread, call, error)
 
     def _unknown(self, thread: Thread, number: int) -> None:
         unknown = self.kernel.unknown_calls
@@ -269,7 +280,7 @@ class Gate:
             self.kernel.extra["unknown_call"](thread, number, arguments)
         self.core.regs[RAX] = -ENOSYS & U64
 
-    def _bug(self, thread: Thread, call: Call, error: Exception) -> int:
+    def bug(self, thread: Thread, call: Call, error: Exception) -> int:
         """An exception that no handler may raise: the process dies, the kernel lives."""
         text = "".join(traceback.format_exception(error))
         process = thread.process
@@ -304,7 +315,7 @@ class Gate:
                 else:
                     self.core.stop()
             return
-        thread.suspended = (drive(serving, yielded), _FRESH)
+        thread.suspended = (drive(serving, yielded), FRESH)
         self.core.stop()
 
     @staticmethod
@@ -339,7 +350,7 @@ class Gate:
         try:
             while not thread.killed:
                 waits = usage.waits
-                if thread.work and not await relay(thread, attend(thread), _FRESH):
+                if thread.work and not await relay(thread, attend(thread), FRESH):
                     break
                 core.switch(thread.context)
                 kernel.current = thread
@@ -380,4 +391,4 @@ class Gate:
         finally:
             kernel.current = None
             with trio.CancelScope(shield=True):
-                await relay(thread, thread_gone(thread), _FRESH)
+                await relay(thread, thread_gone(thread), FRESH)

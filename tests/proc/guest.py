@@ -133,9 +133,18 @@ class GuestMachine:
 
     def __init__(self) -> None:
         self.ram = Ram(RAM_BYTES)
-        ranks = {"fs": 2, "net": 2, "proc": 3, "vm": 1, **dict.fromkeys(DRIVERS[:4], 0)}
+        ranks = {
+            "fs": 2,
+            "net": 2,
+            "script": 2,
+            "proc": 3,
+            "vm": 1,
+            **dict.fromkeys(DRIVERS[:4], 0),
+        }
         fs_peers = frozenset(("vm", "hosttree", "clock"))
-        self.bus = Bus(ranks, {"fs": fs_peers, "proc": frozenset(("fs", "net", *DRIVERS))})
+        self.bus = Bus(
+            ranks, {"fs": fs_peers, "proc": frozenset(("fs", "net", "script", *DRIVERS))}
+        )
         clock = ClockService(
             realtime_ns=virtual_ns, monotonic_ns=virtual_ns, boottime_ns=virtual_ns
         )

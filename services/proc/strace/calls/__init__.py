@@ -7,9 +7,10 @@ from .files import FILES
 from .memory import MEMORY
 from .network import NETWORK
 from .processes import PROCESSES
+from .scripts import SCRIPTS
 from .signals import SIGNALS
 
-_GROUPS = (CLOCKS, DESCRIPTORS, FILES, MEMORY, NETWORK, PROCESSES, SIGNALS)
+_GROUPS = (CLOCKS, DESCRIPTORS, FILES, MEMORY, NETWORK, PROCESSES, SCRIPTS, SIGNALS)
 SIGNATURES: dict[str, Signature] = {name: sig for group in _GROUPS for name, sig in group.items()}
 """By name: how each call is printed. A call that is missing prints as six raw words."""
 
