@@ -8,11 +8,16 @@ returns the service; the supervisor gives it its lifecycle. Tests boot with buil
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 
+from boot.journal import Journal
 from bus.collector import Collector
+from bus.faults import FaultRegistry
 from bus.pauses import PauseWatch
 
 if TYPE_CHECKING:
@@ -52,6 +57,10 @@ class Programs(Protocol):
         """SIGKILL to every process; `run_init` returns soon after."""
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 @attrs.define
 class Machine:
     """One kernel under construction: what its services are made of and what they are."""
@@ -64,13 +73,20 @@ class Machine:
     wires: Wires | None = None
     board: Board | None = None
     """The lines between the network card and its user."""
+    faults: FaultRegistry = attrs.field(init=False)
+    """What is injected; armed from the first program's start on."""
     pauses: PauseWatch = attrs.field(factory=PauseWatch)
     collector: Collector = attrs.field(init=False)
     services: dict[str, Service] = attrs.field(factory=dict)
     summary: str = ""
     """What `--stats` shows once the terminal is the caller's again."""
+    journal: Journal = attrs.field(factory=Journal)
+    began_s: float = attrs.field(factory=time.monotonic)
+    thread_id: int = attrs.field(factory=threading.get_ident)
+    """The host thread of the kernel's loop."""
 
     def __attrs_post_init__(self) -> None:
+        self.faults = FaultRegistry(tuple(self.bus.ranks), self.config.seed or 0, _say)
         self.collector = Collector(self.pauses)
         self.collector.on_stock = self.admission.take_stock
 

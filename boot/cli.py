@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from boot import VERSION
+from boot.control.grammar import split_exec
 from boot.options import USAGE_STATUS, build_parser, split_command, to_config
 
 if TYPE_CHECKING:
@@ -116,13 +117,15 @@ def _dispatch(words: Sequence[str]) -> int:
         return _run(tour.words(), parser)
     if words[0] == "bench":
         return _bench(words[1:])
+    words, program = split_exec(words) if words[0] == "exec" else (words, ())
     options = parser.parse_args(list(words))
+    options.program = program
     if options.command == "graph":
         return _graph(options)
-    if options.command == "heap":
-        from boot.heap import watch
+    if hasattr(options, "control_command"):
+        from boot.control.command import command
 
-        return watch(options.address, options.once)
+        return command(options)
     if options.command == "image":
         from boot.image.command import image
 
@@ -139,10 +142,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     _hold_closed_streams()
     from boot.config import ConfigError
+    from boot.control.wire import ControlError
 
     try:
         return _dispatch(sys.argv[1:] if words is None else words)
-    except ConfigError as error:
+    except (ConfigError, ControlError) as error:
         _say("error", str(error))
         return USAGE_STATUS
     except KeyboardInterrupt:

@@ -55,6 +55,20 @@ class Address:
 
 
 @attrs.frozen
+class Control:
+    """Where the kernel takes commands (boot/control)."""
+
+    path: str | None = None
+    """Its Unix socket; None: in the user's runtime directory, by `name`."""
+    name: str | None = None
+    address: Address | None = None
+    """Where it also listens for TLS; the files then say who may come, and who it is."""
+    token_file: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+@attrs.frozen
 class Image:
     """A disk image, mounted at `guest` (/ in place of the host's root); or a disk in memory."""
 
@@ -94,6 +108,7 @@ class Config:
     stats: bool = False
     seed: int | None = None
     metrics: Address | None = None
+    control: Control | None = None
     network: Network = attrs.field(factory=Network)
     published: tuple[Published, ...] = ()
     hostname: str = "hardtack"
@@ -210,14 +225,47 @@ def parse_script_limits(jit: str, memory: str, time_ms: str) -> Limits:
     return Limits(memory_bytes, int(time_ms) * 1_000_000, jit == "on")
 
 
-def parse_address(text: str) -> Address:
+def parse_address(
+    text: str, what: str = "metrics address", example: str = "--metrics 9100 or 0.0.0.0:9100"
+) -> Address:
     """PORT or HOST:PORT; the host defaults to this machine alone."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(
-            f"metrics address {text!r} is not [HOST:]PORT", "write --metrics 9100 or 0.0.0.0:9100"
-        )
+        raise ConfigError(f"{what} {text!r} is not [HOST:]PORT", f"write {example}")
     return Address(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def parse_control(
+    path: str | None, name: str | None, listen: str | None, files: tuple[str, str, str]
+) -> Control | None:
+    """--control, --name, --control-listen, and token, certificate and key; `none` for none."""
+    from boot.control.place import check_name
+    from boot.control.wire import ControlError
+
+    if path == "none":
+        if name is not None or listen is not None:
+            raise ConfigError(
+                "--control none leaves nothing to name or to listen on", "leave it out"
+            )
+        return None
+    if name is not None:
+        try:
+            check_name(name)
+        except ControlError as error:
+            raise ConfigError(f"name {name!r} is none", str(error).partition("(")[2][:-1]) from None
+        if path is not None:
+            raise ConfigError("--control and --name both say where", "leave one of them out")
+    address = None
+    if listen is not None:
+        address = parse_address(listen, "control address", "--control-listen 0.0.0.0:7070")
+        if not all(files[:2]):
+            raise ConfigError(
+                "--control-listen needs --control-token-file and --control-cert",
+                "only who has the token is let in, and only over TLS",
+            )
+    elif any(files):
+        raise ConfigError("a token or certificate, and nothing listens", "add --control-listen")
+    return Control(path, name, address, *files)
 
 
 def parse_hostname(text: str) -> str:

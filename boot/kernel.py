@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from boot.config import Config
     from boot.supervisor import Epitaph, Service
     from boot.topology import Topology
+    from bus.metrics import Metrics
 
 EXIT_NOT_FOUND, EXIT_CANNOT_RUN, EXIT_SOFTWARE = 127, 126, 70
 
@@ -47,13 +48,9 @@ def _stuck(names: list[str]) -> NoReturn:
     os._exit(EXIT_SOFTWARE)
 
 
-async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
-    """Open the metrics page, if one was asked for."""
-    address = machine.config.metrics
-    if address is None:
-        return
+def new_metrics(machine: Machine) -> Metrics:
+    """Everything that is measured, ready to be asked."""
     from boot.measures import KernelSource, build_source
-    from boot.metrics_http import MetricsPage
     from bus.metrics import Metrics, bus_source, ledger_source
 
     metrics = Metrics()
@@ -65,7 +62,36 @@ async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
         KernelSource(machine).measures,
     ):
         metrics.register(source)
-    await nursery.start(MetricsPage(metrics).run, address)
+    return metrics
+
+
+async def _serve_metrics(machine: Machine, nursery: trio.Nursery) -> None:
+    """Open the metrics page, if one was asked for."""
+    address = machine.config.metrics
+    if address is not None:
+        from boot.metrics_http import MetricsPage
+
+        await nursery.start(MetricsPage(new_metrics(machine)).run, address)
+
+
+async def _serve_control(machine: Machine, nursery: trio.Nursery) -> None:
+    """Open the control socket, unless none is wanted. ConfigError: it cannot be."""
+    settings = machine.config.control
+    if settings is not None:
+        from boot.control.server import ControlServer
+
+        await nursery.start(ControlServer(machine, settings).run)
+
+
+def _keep_log(machine: Machine, kernel: Any) -> None:
+    """What proc says goes into the journal as well."""
+    say = kernel.log
+
+    def log(text: str) -> None:
+        machine.journal.write(text)
+        say(text)
+
+    kernel.log = log
 
 
 async def _run_program(machine: Machine, relay: Relay) -> int:
@@ -75,8 +101,10 @@ async def _run_program(machine: Machine, relay: Relay) -> int:
         kernel = getattr(machine.programs, "kernel", None)
         if kernel is not None:
             kernel.collect = machine.collector.step
+            _keep_log(machine, kernel)
         async with trio.open_nursery() as nursery:
             await _serve_metrics(machine, nursery)
+            await _serve_control(machine, nursery)
             relay.begin(machine.programs)
             status = await run_init(machine)
             relay.end()

@@ -11,6 +11,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+from boot.control.grammar import add_commands
 from boot.image.command import add_options
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ examples:
   hardtack run --trace=openat,read -- cat /etc/hostname
   hardtack run --stats --ram 256M -- python3 -c 'print(6 * 7)'
   hardtack serve                               NGINX and Redis inside, to be used from here
+  hardtack ps; hardtack exec -- sh             what runs in it; one more program in it
   hardtack graph                               who calls whom inside the kernel
 
 The exit status is the program's own; 128 + n when signal n ended it; 127 when it was not
@@ -164,6 +166,22 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     watch.add_argument(
         "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics at /metrics meanwhile"
     )
+    control = run.add_argument_group("commands to it while it runs")
+    control.add_argument("--name", metavar="NAME", help="what hardtack ps -n NAME finds it by")
+    control.add_argument(
+        "--control",
+        metavar="PATH",
+        help="its control socket (one in your runtime directory); none: no commands",
+    )
+    control.add_argument(
+        "--control-listen", metavar="HOST:PORT", help="take commands there too, over TLS"
+    )
+    for option, metavar, what in (
+        ("token-file", "FILE", "holds the token that who comes there must have"),
+        ("cert", "FILE", "certificate that is shown there (PEM)"),
+        ("key", "FILE", "its key, where it is not in the same file"),
+    ):
+        control.add_argument(f"--control-{option}", default="", metavar=metavar, help=what)
 
 
 def _add_serve_options(serve: argparse.ArgumentParser) -> None:
@@ -217,14 +235,7 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
-    heap = commands.add_parser(
-        "heap",
-        help="watch the kernel heap of a running kernel",
-        description="Show the kernel heap of the kernel whose --metrics page is at ADDRESS.",
-        allow_abbrev=False,
-    )
-    heap.add_argument("address", metavar="[HOST:]PORT", help="as given to --metrics")
-    heap.add_argument("--once", action="store_true", help="print it once and leave")
+    add_commands(commands)
     image = commands.add_parser(
         "image",
         help="make, list, check and export disk images",
@@ -291,6 +302,12 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             seed=options.seed,
             hostname=c.parse_hostname(options.hostname),
             metrics=None if options.metrics is None else c.parse_address(options.metrics),
+            control=c.parse_control(
+                options.control,
+                options.name,
+                options.control_listen,
+                (options.control_token_file, options.control_cert, options.control_key),
+            ),
             network=c.parse_network(options.net),
             published=tuple(c.parse_publish(text) for text in options.publish),
             pcap=options.pcap,

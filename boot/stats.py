@@ -38,16 +38,18 @@ def _pause_line(pauses: PauseWatch) -> str:
     )
 
 
-def _heap_lines(machine: Machine) -> Iterable[str]:
+def _heap_lines(machine: Machine, final: bool) -> Iterable[str]:
     for reason, (count, total_s, longest_s) in sorted(machine.pauses.reasons.items()):
         yield (
             f"    {reason}: {int(count):,}, {total_s * 1e3:.1f} ms in all,"
             f" {longest_s * 1e3:.3f} ms the longest"
         )
     ledger = machine.admission
-    ledger.take_stock()
+    if final:
+        ledger.take_stock()
+    when = "at the end" if final else "now"
     yield (
-        f"  heap: {ledger.live:,} of {ledger.limit_bytes:,} bytes live at the end,"
+        f"  heap: {ledger.live:,} of {ledger.limit_bytes:,} bytes live {when},"
         f" {ledger.peak:,} at most, {ledger.waits:,} calls waited"
     )
     faults = getattr(ledger.fails, "injected", None)
@@ -58,8 +60,8 @@ def _heap_lines(machine: Machine) -> Iterable[str]:
         yield f"  {kind.live:>12,}  {kind.count:>8,}  {kind.service} {kind.name}"
 
 
-def summary(machine: Machine, elapsed_s: float) -> str:
-    """The whole table, one string; made before the services stop."""
+def summary(machine: Machine, elapsed_s: float, *, final: bool = True) -> str:
+    """The whole table, one string; made before the services stop, or meanwhile."""
     kernel = getattr(machine.services.get("proc"), "kernel", None)
     memory = getattr(machine.services.get("vm"), "core", None)
     calls = syscalls(kernel) if kernel is not None else {}
@@ -81,8 +83,9 @@ def summary(machine: Machine, elapsed_s: float) -> str:
     if memory is not None:
         counts = memory.counts()
         lines.append(
-            f"  frames: {counts.total - counts.free:,} of {counts.total:,} in use at the end"
+            f"  frames: {counts.total - counts.free:,} of {counts.total:,} in use"
+            f" {'at the end' if final else 'now'}"
         )
     lines.append(_pause_line(machine.pauses))
-    lines += _heap_lines(machine)
+    lines += _heap_lines(machine, final)
     return "\n".join(lines)

@@ -8,7 +8,6 @@ first process of a container ends.
 from __future__ import annotations
 
 import sys
-from errno import EACCES
 from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
@@ -16,20 +15,19 @@ import trio
 
 from bus.errors import PosixError
 from services.drivers.clock.api import REALTIME, Now
-from services.fs.api import At, Caches, Foreign, Opened, Release, Resolve, Retain, RootNode
+from services.fs.api import Caches
 from services.net.api import Board
 from services.proc import audit, costs, lifecycle, table
-from services.proc.abi import S_IFDIR, S_IFMT, S_IFREG, SIGKILL
+from services.proc.abi import SIGKILL
 from services.proc.api import ListProcesses, ListSuspects, ProcessInfo, Signal, SuspectInfo
-from services.proc.descriptors import DescriptorTable, OpenFile
+from services.proc.begin import Attached, Program, begin
 from services.proc.files import inet
-from services.proc.image import load
 from services.proc.kernel import Kernel
 from services.proc.procfs import ProcFs
 from services.proc.signals import send
 from services.proc.space import AddressSpace
 from services.proc.strace import parse_set
-from services.proc.task import Credentials, Directories, Process, Session, Thread
+from services.proc.task import Credentials, Process
 from services.proc.timepage import TimePage
 from services.proc.tracer import Tracer
 from services.proc.trap import Gate
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from bus.core import Bus
     from services.drivers.cpu.api import Core
     from services.drivers.ram.api import Ram
+    from services.proc.files.stream import Driver
 
 UNKILLABLE = -1000
 """oom_score_adj of what the killer must spare (proc(5))."""
@@ -70,6 +69,7 @@ class ProcService:
         self.kernel.script_limits = getattr(config, "script_limits", self.kernel.script_limits)
         self.kernel.hostname = getattr(config, "hostname", "hardtack").encode()
         self.tracer: Tracer | None = None
+        self._trace_output: TextIO | None = None
         self._nodes_at_start = 0
         self._audit, self._audit_file = audit.Audit(), audit.wanted()
         rows = table.build()
@@ -136,7 +136,9 @@ class ProcService:
     ) -> int:
         """Run the first program to its end; its wait(2) status. PosixError: it cannot be run."""
         kernel = self.kernel
-        trace = self._open_trace()
+        traced = getattr(self.config, "trace", None)
+        if traced is not None:
+            self.trace(parse_set(traced or "all"), self.config.trace_file)
         kernel.boot_realtime_ns = await kernel.clock.call(Now(REALTIME))
         kernel.time_page = time_page = TimePage(kernel)
         await time_page.start()
@@ -149,7 +151,7 @@ class ProcService:
                 nursery.start_soon(time_page.keep)
                 await kernel.extra["procfs"].start()
                 try:
-                    await self._start(list(argv), list(env), cwd, Credentials(uid, gid))
+                    await self._start(Program(argv, env, cwd, Credentials(uid, gid)))
                     assert kernel.main is not None
                     status = await self._wait_for_main(kernel.main)
                 finally:
@@ -161,27 +163,8 @@ class ProcService:
             kernel.time_page = None
             await time_page.stop()
             kernel.nursery = None
-            if trace is not None:
-                trace.close()
+            self.trace(None)
         return status
-
-    def _open_trace(self) -> TextIO | None:
-        """Attach the tracer where the configuration asks for one; the file to be closed."""
-        wanted = getattr(self.config, "trace", None)
-        if wanted is None:
-            return None
-        name = self.config.trace_file
-        output = open(name, "w") if name else None  # noqa: SIM115 (closed by run_init)
-
-        def write(text: str) -> None:
-            if output is None:
-                self._tell(text)
-            else:
-                output.write(text)
-
-        self.tracer = Tracer(self.kernel, parse_set(wanted or "all"), write)
-        self.tracer.attach()
-        return output
 
     def _tell(self, text: str) -> None:
         """Say something on the host's standard error, which may be a terminal that is raw."""
@@ -190,124 +173,50 @@ class ProcService:
         sys.stderr.write(text)
         sys.stderr.flush()
 
-    async def _start(
-        self, argv: list[bytes], env: list[bytes], cwd: bytes, ids: Credentials
-    ) -> None:
+    async def _start(self, program: Program) -> None:
         kernel = self.kernel
-        root = await kernel.fs.call(RootNode())
         init = kernel.init = Process(kernel, kernel.new_pid(), None)
         init.comm = b"init"
         kernel.processes[init.pid] = init
-        process = kernel.main = Process(kernel, kernel.new_pid(), init)
-        process.credentials = ids
-        process.session, process.pgid = Session(process.pid), process.pid
-        process.start_ns = await kernel.timers.now()
-        process.descriptors = DescriptorTable()
-        await kernel.fs.call(Retain(root))
-        process.directories = Directories(root, root, 0o022)
-        kernel.processes[process.pid] = process
-        init.children[process.pid] = process
-        try:
-            await self._enter_directory(process, cwd)
-            await self._load_first(process, argv, env)
-        except BaseException:
-            await lifecycle.leave_directories(process)
-            lifecycle.reap(process)
-            kernel.main = None
-            raise
 
-    async def _enter_directory(self, process: Process, cwd: bytes) -> None:
-        kernel, directories = self.kernel, process.directories
-        assert directories is not None
-        try:
-            opened = await kernel.fs.call(
-                Resolve(directories.at, cwd, process.credentials.cred, directory=True, search=True)
-            )
-        except PosixError as error:
-            raise load.Unloadable(
-                error.errno, f"working directory {cwd.decode(errors='replace')} cannot be entered"
-            ) from None
-        if type(opened) is Foreign:
-            directories.cwd_foreign = opened.rest
-            return
-        assert type(opened) is Opened
-        await kernel.fs.call(Release(directories.cwd))
-        directories.move(opened.node)
+        def loaded(process: Process, path: bytes) -> None:
+            kernel.main = process
+            if self.tracer is not None:
+                self.tracer.first_exec(process, list(program.argv), path, len(program.env))
 
-    async def _find_program(self, process: Process, name: bytes, env: list[bytes]) -> bytes:
-        """Look a bare name up in PATH, as execvp(3) does."""
-        if b"/" in name:
-            return name
-        directories = process.directories
-        assert directories is not None
-        path = next((e[5:] for e in env if e.startswith(b"PATH=")), b"/usr/bin:/bin")
-        last = PosixError(2)
-        for folder in path.split(b":"):
-            candidate = (folder or b".") + b"/" + name
-            try:
-                opened = await self.kernel.fs.call(
-                    Resolve(directories.at, candidate, process.credentials.cred, execute=True)
-                )
-            except PosixError as error:
-                if error.errno == 13:
-                    last = error
-                continue
-            if type(opened) is Opened:
-                await self.kernel.fs.call(Release(opened.node))
-                if opened.mode & 0o170000 == 0o100000:
-                    return candidate
-        raise last
+        await begin(kernel, program, lambda process: attach_console(kernel, process), loaded)
 
-    async def _why_not(self, process: Process, at: At, path: bytes) -> PosixError:
-        """EACCES, told for a person: a directory, or a file that may not be executed."""
-        try:
-            found = await self.kernel.fs.call(Resolve(at, path, process.credentials.cred))
-        except PosixError as error:
-            return error
-        if type(found) is not Opened:
-            return PosixError(EACCES)
-        await self.kernel.fs.call(Release(found.node))
-        if found.mode & S_IFMT == S_IFDIR:
-            return load.Unloadable(EACCES, "it is a directory (name a program in it)")
-        if found.mode & S_IFMT != S_IFREG:
-            return load.Unloadable(EACCES, "it is not a regular file")
-        return load.Unloadable(EACCES, "it has no execute permission (chmod +x it)")
+    async def execute(
+        self, program: Program, console: Driver, terminal: bool, size: tuple[int, int] = (0, 0)
+    ) -> Attached:
+        """Start one more program, its streams those of `console`. PosixError: it cannot be run."""
+        attached = Attached(self.kernel, console, terminal, size)
+        await attached.begin(program)
+        return attached
 
-    async def _load_first(self, process: Process, argv: list[bytes], env: list[bytes]) -> None:
-        from services.drivers.cpu import api as cpu
+    def trace(self, wanted: Callable[[str], bool] | None, path: str | None = None) -> None:
+        """Trace the calls that are wanted from now on, into a file or as --trace; None: none.
 
-        kernel, directories = self.kernel, process.directories
-        assert directories is not None
-        load.check_arguments(argv, env)
-        at: At = directories.at
-        path = await self._find_program(process, argv[0], env)
-        try:
-            program = await load.open_program(process, kernel, at, path, argv)
-        except PosixError as error:
-            if error.errno == EACCES and not isinstance(error, load.Unloadable):
-                raise await self._why_not(process, at, path) from None
-            raise
-        try:
-            loaded = await load.load(kernel, process, program, at, env)
-        except BaseException:
-            await kernel.fs.call(Release(program.node))
-            raise
-        process.space = loaded.space
-        process.exe, process.exe_path = loaded.node, loaded.path
-        process.comm = path.rsplit(b"/", 1)[-1][:15]
-        process.argv_range, process.env_range = loaded.built.argv_range, loaded.built.env_range
-        process.auxv = loaded.built.auxv
-        process.execed = True
-        files: dict[int, OpenFile] = await attach_console(kernel, process)
-        assert process.descriptors is not None
-        for fd, file in sorted(files.items()):
-            process.descriptors.install(file, False, 1024, fd)
-        context = kernel.core.new_context(loaded.space.root_paddr)
-        kernel.core.poke(context, cpu.RSP, loaded.sp)
-        kernel.core.poke(context, cpu.RIP, loaded.entry)
+        OSError: the file cannot be written.
+        """
+        output = open(path, "w") if path else None  # noqa: SIM115 (closed when tracing ends)
         if self.tracer is not None:
-            self.tracer.first_exec(process, argv, path, len(env))
-        lifecycle.start_thread(kernel, Thread(kernel, process, process.pid, context))
+            self.tracer.detach()
+            self.tracer = None
+        if self._trace_output is not None:
+            self._trace_output.close()
+        self._trace_output = output
+        if wanted is None:
+            return
+
+        def write(text: str) -> None:
+            if output is None:
+                self._tell(text)
+            else:
+                output.write(text)
+
+        self.tracer = Tracer(self.kernel, wanted, write)
+        self.tracer.attach()
 
     async def _wait_for_main(self, main: Process) -> int:
         woken = trio.Event()

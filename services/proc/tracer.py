@@ -75,6 +75,13 @@ class Tracer:
         kernel.observe_exit = self._exit
         kernel.extra["unknown_call"] = self._unknown
 
+    def detach(self) -> None:
+        """End it. A call that has begun is shown to its end."""
+        kernel = self._kernel
+        self._interrupt()
+        kernel.slow_path = kernel.observe_signal = kernel.observe_exit = None
+        kernel.extra.pop("unknown_call", None)
+
     def first_exec(self, process: Process, argv: list[bytes], path: bytes, variables: int) -> None:
         """The exec that the kernel did itself, for the first program."""
         shown = ", ".join(quote(word) for word in argv)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from errno import EAGAIN, EPIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bus.errors import PosixError, ServiceUnavailable
 from services.drivers.console.api import (
@@ -36,13 +36,19 @@ from services.proc.park import WaitQueue
 from services.proc.signals import send
 
 if TYPE_CHECKING:
-    from bus.core import Port
     from services.drivers.ram.api import Extent
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
 CHUNK_BYTES = 65536
 IN, OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
+
+
+class Driver(Protocol):
+    """Takes the console's requests, as a port does."""
+
+    async def call(self, request: Any) -> Any:
+        """The reply."""
 
 
 class StreamFile(OpenFile):
@@ -52,7 +58,7 @@ class StreamFile(OpenFile):
     kind = "stream"
     remote = True
 
-    def __init__(self, console: Port, stream: int, flags: int) -> None:
+    def __init__(self, console: Driver, stream: int, flags: int) -> None:
         super().__init__(flags)
         self._console = console
         self.stream = stream

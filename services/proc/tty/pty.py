@@ -205,7 +205,8 @@ class MasterFile(TerminalFile):
 # The names in /dev/pts --------------------------------------------------------------------------
 
 
-async def _resolve(pty: Pty) -> int:
+async def resolve(pty: Pty) -> int:
+    """A node of the slave's device, whose reference is the caller's."""
     async with whole_tree(pty.kernel) as at:
         found = await pty.kernel.fs.call(Resolve(at, pty.name, ROOT))
     if type(found) is not Opened:
@@ -218,7 +219,7 @@ async def make_name(pty: Pty, owner: Cred) -> None:
     fs = pty.kernel.fs
     async with whole_tree(pty.kernel) as at:
         await fs.call(MakeNode(at, pty.name, SLAVE_MODE, pty.rdev, ROOT))
-    node = await _resolve(pty)
+    node = await resolve(pty)
     try:
         await fs.call(SetAttr(node, ROOT, uid=owner.uid, gid=TTY_GID))
     finally:
@@ -234,7 +235,12 @@ async def remove_name(pty: Pty) -> None:
 
 async def open_ptmx(thread: Thread, node: int, flags: int) -> MasterFile:
     """open(2) of /dev/ptmx: a new pair with the lowest number that is free."""
-    kernel = thread.kernel
+    made = await new_pair(thread.kernel, thread.process.credentials.cred)
+    return MasterFile(thread.kernel, node, flags, made)
+
+
+async def new_pair(kernel: Kernel, owner: Cred) -> Pty:
+    """A terminal with the lowest number that is free, and its name. ENOSPC."""
     index = 0
     while os.makedev(SLAVE_MAJOR, index) in kernel.terminals:
         index += 1
@@ -243,11 +249,11 @@ async def open_ptmx(thread: Thread, node: int, flags: int) -> MasterFile:
     pty = Pty(kernel, index)
     kernel.terminals[pty.rdev] = pty
     try:
-        await make_name(pty, thread.process.credentials.cred)
+        await make_name(pty, owner)
     except BaseException:
         del kernel.terminals[pty.rdev]
         raise
-    return MasterFile(kernel, node, flags, pty)
+    return pty
 
 
 def open_slave(thread: Thread, pty: Pty, node: int, flags: int) -> TerminalFile:
@@ -305,7 +311,7 @@ async def open_peer(file: TerminalFile, thread: Thread, flags: int) -> int:
     from services.proc.tty.open import opened
 
     pty = pty_of(file)
-    node = await _resolve(pty)
+    node = await resolve(pty)
     try:
         slave = opened(thread, open_slave(thread, pty, node, flags & (O_RDWR | O_NONBLOCK)), flags)
     except BaseException:
