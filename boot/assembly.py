@@ -17,7 +17,7 @@ import attrs
 
 from boot.journal import Journal
 from bus.collector import Collector
-from bus.faults import FaultRegistry
+from bus.faults import CALLS, FaultRegistry
 from bus.pauses import PauseWatch
 
 if TYPE_CHECKING:
@@ -275,17 +275,16 @@ def build_proc(machine: Machine) -> Service:
     """
     import services.proc.service as proc
 
-    return cast(
-        "Service",
-        proc.ProcService(
-            machine.bus,
-            machine.memory,
-            machine.core,
-            machine.admission,
-            machine.config,
-            machine.board,
-        ),
+    service = proc.ProcService(
+        machine.bus,
+        machine.memory,
+        machine.core,
+        machine.admission,
+        machine.config,
+        machine.board,
     )
+    machine.faults.own(CALLS, service.injector)
+    return cast("Service", service)
 
 
 def build_killer(machine: Machine) -> Service:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from bus.faultspec import FaultError
 from services.drivers.nic.settings import Network, Published
 from services.script.api import Limits
 
@@ -103,6 +104,8 @@ class Config:
     """Where the trace goes; None for standard error."""
     heap_faults: float | None = None
     """Probability that a reservation fails; 0: each way to one fails once; None: none does."""
+    faults: tuple[str, ...] = ()
+    """What is injected from the first program's start on, in the words of bus/faultspec.py."""
     protected: tuple[str, ...] = ()
     """Names of programs that the killer spares."""
     stats: bool = False
@@ -223,6 +226,37 @@ def parse_script_limits(jit: str, memory: str, time_ms: str) -> Limits:
             "say --script-time 1000",
         )
     return Limits(memory_bytes, int(time_ms) * 1_000_000, jit == "on")
+
+
+def refusal(error: FaultError) -> ConfigError:
+    """A fault that cannot be, as the command line says it."""
+    cause, _, cure = str(error).rpartition(" (")
+    return ConfigError(cause or str(error), cure.removesuffix(")") or "see --help")
+
+
+def parse_inject(text: str) -> str:
+    """An injection into system calls, in strace's words; ConfigError says what would be valid."""
+    from bus.faultspec import parse_calls
+    from services.proc.inject import refusal as refuse
+
+    try:
+        if reason := refuse(parse_calls(text)):
+            raise FaultError(f"fault {text!r}: {reason}")
+    except FaultError as error:
+        raise refusal(error) from None
+    return text if text.startswith(("inject=", "fault=")) else f"inject={text}"
+
+
+def parse_fault(text: str) -> str:
+    """A fault of a service, a device or system calls; ConfigError says what would be valid."""
+    from boot.topology import EMBEDDED
+    from bus.faultspec import CallFault, parse
+
+    try:
+        fault = parse(text, tuple(EMBEDDED.ranks))
+    except FaultError as error:
+        raise refusal(error) from None
+    return parse_inject(text) if isinstance(fault, CallFault) else str(fault)
 
 
 def parse_address(

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import trio
 
 from boot.assembly import BUILDERS, Machine
+from boot.config import refusal
 from boot.relay import Relay
 from boot.supervisor import innermost, supervise
 from boot.topology import EMBEDDED
 from bus.admission import Admission
 from bus.census import HEAP
 from bus.core import Bus
+from bus.faults import FaultError
 from bus.heapfaults import HeapFaults
 
 if TYPE_CHECKING:
@@ -94,6 +96,15 @@ def _keep_log(machine: Machine, kernel: Any) -> None:
     kernel.log = log
 
 
+def _arm(machine: Machine) -> None:
+    """Arm what the configuration injects; ConfigError: the machine cannot do it."""
+    for text in machine.config.faults:
+        try:
+            machine.faults.add(text)
+        except FaultError as refused:
+            raise refusal(refused) from None
+
+
 async def _run_program(machine: Machine, relay: Relay) -> int:
     """Everything that goes on while the program runs; its exit status."""
     began = trio.current_time()
@@ -106,8 +117,10 @@ async def _run_program(machine: Machine, relay: Relay) -> int:
             await _serve_metrics(machine, nursery)
             await _serve_control(machine, nursery)
             relay.begin(machine.programs)
+            _arm(machine)
             status = await run_init(machine)
             relay.end()
+            machine.faults.clear()
             nursery.cancel_scope.cancel()
     if machine.config.stats:
         from boot.stats import summary

@@ -153,6 +153,22 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--pcap", metavar="FILE", help="write every frame there, for Wireshark or tcpdump -r"
     )
+    faults = run.add_argument_group("what goes wrong")
+    faults.add_argument(
+        "--inject",
+        action="append",
+        default=[],
+        metavar="SET:WHAT[:when=WHEN]",
+        help="tamper with system calls as strace's --inject does; WHAT is error=E, retval=V,"
+        " signal=S, delay_enter=T, delay_exit=T, poke_enter=@argN=HEX; repeatable",
+    )
+    faults.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="TARGET:KIND[,NAME=VALUE…]",
+        help="break a service or device: net:crash, fs:delay,time=50ms,probability=10; repeatable",
+    )
     watch = run.add_argument_group("watching it")
     watch.add_argument(
         "--trace",
@@ -294,6 +310,10 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             ram_bytes=c.parse_size(options.ram),
             heap_bytes=c.parse_size(options.heap),
             heap_faults=c.parse_heap_faults(options.heap_faults),
+            faults=(
+                *(c.parse_inject(text) for text in options.inject),
+                *(c.parse_fault(text) for text in options.fault),
+            ),
             protected=tuple(options.protect),
             cores=options.cores,
             trace=options.trace,

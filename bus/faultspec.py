@@ -242,9 +242,8 @@ class CallFault:
 def parse(text: str, services: Collection[str]) -> Fault | CallFault:
     """What a fault says; FaultError where it says nothing that can be done."""
     said = text.strip()
-    for prefix in ("inject=", "fault="):
-        if said.startswith(prefix):
-            return _parse_calls(text, said[len(prefix) :], prefix == "fault=")
+    if said.startswith(("inject=", "fault=")):
+        return parse_calls(text)
     target, colon, rest = said.partition(":")
     if target in services or target in DEVICE_KINDS:
         return _parse_fault(text, target, rest, services)
@@ -253,7 +252,7 @@ def parse(text: str, services: Collection[str]) -> Fault | CallFault:
     if colon and (kind in SERVICE_KINDS or kind in device_kinds):
         known = ", ".join(sorted({*services, *DEVICE_KINDS}))
         raise FaultError(f"fault {text!r}: there is no service {target!r} (there are {known})")
-    return _parse_calls(text, said, enosys=False)
+    return parse_calls(text)
 
 
 def _parse_fault(text: str, target: str, rest: str, services: Collection[str]) -> Fault:
@@ -356,11 +355,13 @@ def _name(text: str) -> str:
 
 
 def _pokes(text: str) -> tuple[Poke, ...]:
-    pokes = []
+    pokes: list[Poke] = []
     for one in text.split(","):
         match = re.fullmatch(r"@arg([1-7])=((?:[0-9A-Fa-f]{2})+)", one)
         if match is None:
             raise ValueError("@arg1=C0FFEE, the argument that points there and bytes in hex")
+        if any(at == int(match[1]) - 1 for at, _ in pokes):
+            raise ValueError(f"@arg{match[1]} once")
         pokes.append((int(match[1]) - 1, bytes.fromhex(match[2])))
     return tuple(pokes)
 
@@ -378,8 +379,11 @@ _CALL_WORDS: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-def _parse_calls(text: str, said: str, enosys: bool) -> CallFault:
-    calls, *words = said.split(":")
+def parse_calls(text: str) -> CallFault:
+    """What an injection into system calls says, with `inject=` or `fault=` before it or not."""
+    said = text.strip()
+    enosys = said.startswith("fault=")
+    calls, *words = said.removeprefix("fault=" if enosys else "inject=").split(":")
     if not calls:
         raise FaultError(f"fault {text!r}: no service and no set of system calls before the colon")
     found: dict[str, object] = {}
@@ -396,7 +400,7 @@ def _parse_calls(text: str, said: str, enosys: bool) -> CallFault:
             raise FaultError(f"fault {text!r}: {name} is {value!r} (say {wanted})") from None
     if "error" in found and "retval" in found:
         raise FaultError(f"fault {text!r}: error and retval exclude each other (leave one out)")
-    if not found.keys() - {"when"}:
+    if not found.keys() - {"when", "syscall"}:
         if not enosys:
             raise FaultError(f"fault {text!r}: nothing to inject (say one of {_WORDS})")
         found["error"] = errno.ENOSYS

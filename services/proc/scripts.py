@@ -77,7 +77,7 @@ class Run:
         self._thread = thread
         self._kernel = kernel = thread.kernel
         self._counts = kernel.call_counts
-        self._table: list[Call | None] = kernel.extra["gate"].table
+        self._table: tuple[Call | None, ...] = kernel.extra["gate"].plain
         self._pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
         self._since_ns = self._turn_ns = perf_counter_ns()
         self._used_ns = 0

@@ -22,6 +22,7 @@ from services.proc.abi import SIGKILL
 from services.proc.api import ListProcesses, ListSuspects, ProcessInfo, Signal, SuspectInfo
 from services.proc.begin import Attached, Program, begin
 from services.proc.files import inet
+from services.proc.inject import CallInjector
 from services.proc.kernel import Kernel
 from services.proc.procfs import ProcFs
 from services.proc.signals import send
@@ -78,6 +79,7 @@ class ProcService:
             self._audit.attach(rows)
         self.gate = Gate(self.kernel, rows)
         self.kernel.extra["gate"] = self.gate
+        self.injector = CallInjector(self.gate)
         self.kernel.extra["procfs"] = ProcFs(self.kernel)
         self.kernel.extra["shutdown"] = self._shutdown
         self.handlers: Mapping[type[Any], Callable[[Any], Awaitable[Any]]] = {

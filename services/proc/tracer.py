@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.proc import strace
 from services.proc.abi import s64
+from services.proc.inject import TAMPERED
 from services.proc.numbers import NAMES
 from services.proc.signals.core import RESTART_ALWAYS, RESTART_NEVER, RESTART_SYS
 from services.proc.strace.text import quote
@@ -159,7 +160,8 @@ class Tracer:
             column = len(entry) if self._open is thread else None
             return strace.render_exit(call.name, args, ctx, column)
 
-        self._end(thread, await self._render(thread.space, leave))
+        note = (thread.extra or {}).pop(TAMPERED, "")
+        self._end(thread, await self._render(thread.space, leave) + note)
         return result
 
     def _unknown(self, thread: Thread, number: int, arguments: tuple[int, ...]) -> None:

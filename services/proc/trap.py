@@ -110,6 +110,8 @@ class Gate:
         self.kernel = kernel
         self.core = kernel.core
         self.table = table
+        self.plain = tuple(table)
+        """The table as it is while nothing is injected."""
         kernel.call_counts = [0] * TABLE_SIZE
         kernel.core.on_syscall = self._make_syscall_trap()
         kernel.core.on_fault = self._on_fault
@@ -269,11 +271,15 @@ class Gate:
         except Exception as error:
             return self.bug(thread, call, error)
 
-    def _unknown(self, thread: Thread, number: int) -> None:
+    def count_unknown(self, number: int) -> None:
+        """Remember that a call was made that is not there."""
         unknown = self.kernel.unknown_calls
         unknown[number] = unknown.get(number, 0) + 1
         if len(unknown) > 1024:
             unknown.clear()
+
+    def _unknown(self, thread: Thread, number: int) -> None:
+        self.count_unknown(number)
         if self.kernel.slow_path is not None:
             regs = self.core.regs
             arguments = (regs[7], regs[6], regs[2], regs[10], regs[8], regs[9])

@@ -86,3 +86,4 @@ _CLASSES = {
     """,
 }
 CLASSES = {name: frozenset(calls.split()) for name, calls in _CLASSES.items()}
+CLASSES["net"] = CLASSES["network"]
