@@ -47,6 +47,7 @@ examples:
   hardtack run --trace=%file --trace-file t.txt -- ls
   hardtack run -p 8080:80 --pcap web.pcap -- nginx -g 'daemon off;'
   hardtack run --metrics 9100 -- redis-server  and then: curl localhost:9100/metrics
+  hardtack run --inject fsync:error=EIO:when=2 -- sqlite3 test.db 'create table t(a)'
   hardtack run --seed 7 -- ./flaky-test        the same randomness every time
 """
 
