@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 
     from services.proc.table import Call
     from services.proc.task import Thread
+    from services.proc.trap import Gate
     from services.script.api import Failure
 
+MAX_ERRNO = 4095
 REFUSED = frozenset(("lua_syscall", "register_lua_syscall", "rt_sigsuspend"))
 
 
@@ -58,13 +60,28 @@ def bindings() -> dict[str, int]:
     return {call.name: call.number | call.arity << 16 for call in CALLS.values()}
 
 
+def allowed(gate: Gate) -> list[Call | None]:
+    """The table as scripts have it: None where a call is refused."""
+    kernel = gate.kernel
+    table: list[Call | None] | None = kernel.extra.get("script_table")
+    if table is None:
+        table = kernel.extra["script_table"] = [
+            None if call is None or call.deferred or call.name in REFUSED else call
+            for call in gate.plain
+        ]
+    return table
+
+
 class Run:
     """One lua_syscall (or registration) in progress, for one thread."""
 
     __slots__ = (
+        "_admit",
         "_counts",
+        "_gate",
         "_kernel",
         "_pending",
+        "_release",
         "_since_ns",
         "_table",
         "_thread",
@@ -76,13 +93,23 @@ class Run:
     def __init__(self, thread: Thread) -> None:
         self._thread = thread
         self._kernel = kernel = thread.kernel
+        self._gate: Gate = kernel.extra["gate"]
         self._counts = kernel.call_counts
-        self._table: tuple[Call | None, ...] = kernel.extra["gate"].plain
+        self._admit, self._release = kernel.admission.try_admit, kernel.admission.release
+        self._table = allowed(self._gate)
         self._pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
         self._since_ns = self._turn_ns = perf_counter_ns()
         self._used_ns = 0
         self.over = False
         """It was stopped because its time was up."""
+
+    def again(self, thread: Thread) -> Run:
+        """The same for another call, which need not be made anew."""
+        self._thread = thread
+        self._since_ns = self._turn_ns = perf_counter_ns()
+        self._used_ns = 0
+        self.over = False
+        return self
 
     # Asked by the script ----------------------------------------------------------------------
 
@@ -92,15 +119,14 @@ class Run:
 
     def perform(self, number: int, arguments: tuple[int, ...]) -> int:
         """Make a system call."""
-        thread, kernel, call = self._thread, self._kernel, self._table[number]
-        assert call is not None, "look_up knows the table"
+        thread, call = self._thread, self._table[number]
         if thread.killed:
             return STOPPED
-        if call.deferred or call.name in REFUSED:
+        if call is None:
             return -EPERM
         self._counts[number] += 1
-        gate, bound = kernel.extra["gate"], call.bound
-        if kernel.slow_path is not None or (bound and not kernel.admission.try_admit(bound)):
+        gate, bound = self._gate, call.bound
+        if self._kernel.slow_path is not None or (bound and not self._admit(bound)):
             return self._keep(number, gate.slowly(thread, call, _six(arguments)), FRESH)
         try:
             result = call.handler(thread, *arguments)
@@ -117,13 +143,13 @@ class Run:
         except Interrupted:
             result = -EINTR
         except OutOfHeap as short:
-            kernel.admission.release(bound)
+            self._release(bound)
             again = gate.slowly(thread, call, _six(arguments), short.wanted_bytes)
             return self._keep(number, again, FRESH)
         except Exception as error:
             result = gate.bug(thread, call, error)
         if bound:
-            kernel.admission.release(bound)
+            self._release(bound)
         return self._settled(result)  # type: ignore[arg-type]
 
     def copy(self, direction: int, vaddr: int, buffer: memoryview) -> int:
@@ -192,6 +218,8 @@ class Run:
         thread = self._thread
         if thread.saved_mask is not None:
             thread.blocked, thread.saved_mask = thread.saved_mask, None
+        if result is not None and -MAX_ERRNO <= result < 1 << 63:
+            return result
         word = (result or 0) & U64
         return word - (1 << 64) if word >> 63 else word
 
@@ -244,7 +272,8 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
         slot += 1
     busy.add(slot)
     file.holders += 1
-    run = Run(thread)
+    spare: list[Run] = thread.kernel.extra.setdefault("script_runs", [])
+    run = spare.pop().again(thread) if spare else Run(thread)
     try:
         value = await thread.kernel.script.call(Start(file.state, slot, arguments, run))
         if value == BLOCKED:
@@ -263,6 +292,8 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
         else:
             await drop(file, thread)
     thread.restart = RESTART_NEVER
+    if not spare:
+        spare.append(run)
     return value
 
 

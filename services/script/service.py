@@ -34,8 +34,9 @@ class ScriptService:
         self._refusal = Failure("")
         self._looks = 1
         self._doors: Doors | None = None
+        self._calls = self._inner_calls = 0
         self.counts = dict.fromkeys(
-            ("registered", "calls", "inner_calls", "blocked", "failed", "stopped", "out_of_memory",
+            ("registered", "blocked", "failed", "stopped", "out_of_memory",
              "refused"), 0,
         )  # fmt: skip
         self.handlers: Mapping[type[Any], Handler] = {
@@ -79,7 +80,7 @@ class ScriptService:
 
     async def begin(self, call: api.Start) -> int:
         """Start."""
-        self.counts["calls"] += 1
+        self._calls += 1
         state = self._states[call.state]
         return self._run(state, call.caller, state.start, call.slot, call.arguments)
 
@@ -107,6 +108,8 @@ class ScriptService:
             states=len(states),
             used_bytes=sum(state.used_bytes for state in states),
             reserved_bytes=sum(state.charged_bytes for state in states),
+            calls=self._calls,
+            inner_calls=self._inner_calls,
             **self.counts,
         )
 
@@ -142,7 +145,7 @@ class ScriptService:
     # Called from Lua ------------------------------------------------------------------------
 
     def _perform(self, number: int, *arguments: int) -> int:
-        self.counts["inner_calls"] += 1
+        self._inner_calls += 1
         try:
             return self._caller.perform(number, arguments)  # type: ignore[union-attr]
         except BaseException as error:

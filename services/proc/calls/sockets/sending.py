@@ -10,7 +10,7 @@ from bus.errors import PosixError
 from services.proc.calls.files import CHUNK_BYTES, IOV_MAX, MAX_TRANSFER_BYTES, iovecs
 from services.proc.calls.sockets.control import control_in
 from services.proc.calls.sockets.names import STORAGE_BYTES, name_in, socket_at
-from services.proc.files.socket import MSG_NOSIGNAL
+from services.proc.files.socket import MSG_DONTWAIT, MSG_NOSIGNAL
 from services.proc.table import syscall
 from services.vm.api import PageMiss
 
@@ -101,13 +101,15 @@ async def sys_sendto(
     t: Thread, fd: int, buffer: int, count: int, flags: int, name: int, length: int
 ) -> int:
     """sendto(2), send(2)."""
-    if not name and not flags & ~MSG_NOSIGNAL and 0 < count <= 4096:
+    if not flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT) and 0 < count <= 4096 and length <= STORAGE_BYTES:
+        memory = t.space.memory
         try:
-            extents = t.space.memory.extents(buffer, count, False)
+            extents = memory.extents(buffer, count, False)
+            named = memory.read_bytes(name, length) if name else b""
         except (PageMiss, PosixError):
             pass
         else:
-            return await socket_at(t, fd).send(t, extents, flags)
+            return await socket_at(t, fd).send(t, extents, flags, named or None)
     count = min(count, MAX_TRANSFER_BYTES)
     user_range(buffer, count)
     socket = socket_at(t, fd)
