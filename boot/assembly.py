@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from boot.config import Config
-    from boot.supervisor import Service
+    from boot.supervisor import Service, Supervisor
     from bus.admission import Admission
     from bus.core import Bus, Handler, Port
     from services.drivers.nic.api import Wires
@@ -78,6 +78,9 @@ class Machine:
     pauses: PauseWatch = attrs.field(factory=PauseWatch)
     collector: Collector = attrs.field(init=False)
     services: dict[str, Service] = attrs.field(factory=dict)
+    kept: dict[str, Any] = attrs.field(factory=dict)
+    """What a service's last incarnation has left to the next one, by name."""
+    supervisor: Supervisor | None = None
     summary: str = ""
     """What `--stats` shows once the terminal is the caller's again."""
     journal: Journal = attrs.field(factory=Journal)
@@ -144,28 +147,28 @@ def build_clock(machine: Machine) -> Service:
     """The host's clocks."""
     from services.drivers.clock.service import ClockService
 
-    return ClockService()
+    return ClockService(kept=machine.kept.get("clock"))
 
 
 def build_entropy(machine: Machine) -> Service:
     """The host's randomness, or the seed's."""
     from services.drivers.entropy.service import EntropyService
 
-    return EntropyService(machine.config.seed)
+    return EntropyService(machine.config.seed, machine.kept.get("entropy"))
 
 
 def build_console(machine: Machine) -> Service:
     """The three standard streams."""
     from services.drivers.console.service import ConsoleService
 
-    return ConsoleService()
+    return ConsoleService(kept=machine.kept.get("console"))
 
 
 def build_hosttree(machine: Machine) -> Service:
     """The host's directories."""
     from services.drivers.hosttree.service import HostTreeService
 
-    return HostTreeService(machine.memory)
+    return HostTreeService(machine.memory, kept=machine.kept.get("hosttree"))
 
 
 def build_disk(machine: Machine) -> Service:
@@ -179,9 +182,16 @@ def build_disk(machine: Machine) -> Service:
     from services.drivers.disk.service import DiskService
 
     try:
-        disk = DiskService(machine.memory, image.path, read_only=not image.writable)
+        disk = DiskService(
+            machine.memory,
+            image.path,
+            read_only=not image.writable,
+            kept=machine.kept.get("disk"),
+        )
     except ImageRefused as refused:
         raise ConfigError(refused.cause, refused.cure) from None
+    if "disk" in machine.kept:
+        return disk
     try:
         check_volume(image.path, image.writable)
     except ConfigError:
@@ -198,9 +208,16 @@ def build_nic(machine: Machine) -> Service:
     from services.drivers.nic.settings import LinkRefused
 
     config = machine.config
-    machine.wires = wires = Wires()
+    machine.wires = wires = machine.wires or Wires()
     try:
-        return NicService(machine.memory, wires, config.network, config.published, config.pcap)
+        return NicService(
+            machine.memory,
+            wires,
+            config.network,
+            config.published,
+            config.pcap,
+            machine.kept.get("nic"),
+        )
     except LinkRefused as refused:
         raise ConfigError(refused.cause, refused.cure) from refused
 
@@ -209,7 +226,8 @@ def build_vm(machine: Machine) -> Service:
     """Virtual memory."""
     from services.vm.service import VmService
 
-    return VmService(machine.memory, getattr(machine.core, "kernel_entry", 0))
+    entry = getattr(machine.core, "kernel_entry", 0)
+    return VmService(machine.memory, entry, machine.kept.get("vm"))
 
 
 def disk_of(machine: Machine) -> Port | BlockDevice | None:
@@ -243,6 +261,7 @@ def build_fs(machine: Machine) -> Service:
         heap_bytes=config.heap_bytes,
         files=boot_files(config, card),
         disk=disk_of(machine),
+        kept=machine.kept.get("fs"),
     )
 
 
@@ -252,11 +271,18 @@ def build_net(machine: Machine) -> Service:
     from services.net.service import NetService
 
     bus = machine.bus
-    machine.board = Board()
+    machine.board = machine.board or Board()
     assert machine.wires is not None, "nic is built first"
     vm, clock, entropy, nic = (bus.port("net", name) for name in ("vm", "clock", "entropy", "nic"))
     return NetService(
-        machine.memory, machine.board, machine.wires, vm=vm, clock=clock, entropy=entropy, nic=nic
+        machine.memory,
+        machine.board,
+        machine.wires,
+        vm=vm,
+        clock=clock,
+        entropy=entropy,
+        nic=nic,
+        kept=machine.kept.get("net"),
     )
 
 
@@ -264,7 +290,8 @@ def build_script(machine: Machine) -> Service:
     """System calls that programs write themselves."""
     from services.script.service import ScriptService
 
-    return ScriptService(machine.config.script_limits)
+    kept: ScriptService | None = machine.kept.get("script")
+    return kept or ScriptService(machine.config.script_limits)
 
 
 def build_proc(machine: Machine) -> Service:
@@ -275,6 +302,8 @@ def build_proc(machine: Machine) -> Service:
     """
     import services.proc.service as proc
 
+    if "proc" in machine.kept:
+        return cast("Service", machine.kept["proc"])
     service = proc.ProcService(
         machine.bus,
         machine.memory,

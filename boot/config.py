@@ -112,6 +112,8 @@ class Config:
     seed: int | None = None
     metrics: Address | None = None
     control: Control | None = None
+    restarts: tuple[int, float] | None = None
+    """How often a service may fail, and within how many seconds; None: as its topology says."""
     network: Network = attrs.field(factory=Network)
     published: tuple[Published, ...] = ()
     hostname: str = "hardtack"
@@ -267,6 +269,16 @@ def parse_address(
     if not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{what} {text!r} is not [HOST:]PORT", f"write {example}")
     return Address(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def parse_restarts(text: str | None) -> tuple[int, float] | None:
+    """N/SECONDS."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})s?", text)
+    if match is None or not int(match[2]):
+        raise ConfigError(f"restarts {text!r} is not N/SECONDS", "write --restarts 12/10")
+    return int(match[1]), float(match[2])
 
 
 def parse_control(

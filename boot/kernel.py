@@ -158,6 +158,8 @@ async def run_kernel(
     Raises PosixError where the program cannot be run, ServiceFailed where a service broke down.
     `on_epitaph` is called after the stop for each service or handler that broke on the way.
     """
+    if config.restarts is not None:
+        topology = topology.enduring(*config.restarts)
     topology.check()
     admission = Admission(config.heap_bytes, HEAP)
     if config.heap_faults is not None:
@@ -190,6 +192,9 @@ async def _boot(
     supervisor = None
     try:
         async with supervise(machine.bus, topology, _stuck) as supervisor:
+            machine.supervisor, machine.kept = supervisor, supervisor.kept
+            supervisor.on_restart = machine.services.__setitem__
+            supervisor.log = machine.journal.write
             for spec in topology.starting_order():
                 build = functools.partial(builders[spec.name], machine)
                 machine.services[spec.name] = await supervisor.start(spec.name, build)
@@ -197,6 +202,8 @@ async def _boot(
             return await _run_program(machine, relay)
     finally:
         machine.services.clear()  # no cycle keeps physical memory alive
+        machine.kept.clear()
+        machine.supervisor = None
         if supervisor is not None and on_epitaph is not None:
             for epitaph in supervisor.epitaphs:
                 on_epitaph(epitaph)

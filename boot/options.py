@@ -183,6 +183,11 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     watch.add_argument(
         "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics at /metrics meanwhile"
     )
+    machine.add_argument(
+        "--restarts",
+        metavar="N/SECONDS",
+        help="how often a service may fail before the kernel gives up (12/10)",
+    )
     control = run.add_argument_group("commands to it while it runs")
     control.add_argument("--name", metavar="NAME", help="what hardtack ps -n NAME finds it by")
     control.add_argument(
@@ -323,6 +328,7 @@ def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:
             seed=options.seed,
             hostname=c.parse_hostname(options.hostname),
             metrics=None if options.metrics is None else c.parse_address(options.metrics),
+            restarts=c.parse_restarts(options.restarts),
             control=c.parse_control(
                 options.control,
                 options.name,

@@ -45,9 +45,15 @@ class Restart:
     """What the supervisor does about one service's failures, and how long it waits at its end."""
 
     lifetime: Lifetime = Lifetime.PERMANENT
-    intensity: int = 3
+    intensity: int = 12
     period_s: float = 10.0
     shutdown_s: float = 5.0
+    hang_s: float = 1.0
+    """A call or a beat of its heart that takes longer hangs."""
+
+
+HARDWARE = Restart(Lifetime.TEMPORARY)
+"""Shared by reference, with nothing that could fail but the whole."""
 
 
 @attrs.frozen
@@ -89,6 +95,19 @@ class Topology:
         """Callees before callers; as listed within a rank."""
         return tuple(sorted(self.services, key=lambda spec: spec.rank))
 
+    def enduring(self, intensity: int, period_s: float) -> Topology:
+        """The same, where each service may fail so often."""
+        return attrs.evolve(
+            self,
+            services=tuple(
+                attrs.evolve(
+                    spec,
+                    restart=attrs.evolve(spec.restart, intensity=intensity, period_s=period_s),
+                )
+                for spec in self.services
+            ),
+        )
+
     def check(self) -> Topology:
         """This topology, or TopologyError with every fault of it."""
         faults = list(_faults(self.services))
@@ -103,7 +122,8 @@ def _faults(services: tuple[ServiceSpec, ...]) -> Iterable[str]:
         if spec.name in ranks:
             yield f"service {spec.name} is listed twice"
         ranks[spec.name] = spec.rank
-        if spec.restart.intensity < 0 or spec.restart.period_s <= 0 or spec.restart.shutdown_s <= 0:
+        times_s = (spec.restart.period_s, spec.restart.shutdown_s, spec.restart.hang_s)
+        if spec.restart.intensity < 0 or min(times_s) <= 0:
             yield f"service {spec.name} has a restart policy that cannot be: {spec.restart}"
     for spec in services:
         for peer in sorted(spec.peers):
@@ -117,8 +137,8 @@ def _faults(services: tuple[ServiceSpec, ...]) -> Iterable[str]:
 
 
 _DRIVERS = (
-    ServiceSpec("ram", 0, owns="physical memory, shared by all"),
-    ServiceSpec("cpu", 0, owns="emulated cores and their MMU"),
+    ServiceSpec("ram", 0, restart=HARDWARE, owns="physical memory, shared by all"),
+    ServiceSpec("cpu", 0, restart=HARDWARE, owns="emulated cores and their MMU"),
     ServiceSpec("clock", 0, owns="the time"),
     ServiceSpec("entropy", 0, owns="randomness"),
     ServiceSpec("console", 0, owns="the caller's standard streams and terminal"),

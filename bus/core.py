@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from bus.errors import MalformedRequest, PosixError, ServiceUnavailable
+from bus.message import Ping
 from bus.ring import Crashed, Malformed, Ring, Undeclared
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class Port:
                 raise
             raise told from error
         return reply
+
+    @property
+    def plain(self) -> bool:
+        """Nothing stands between here and the target's handlers: a fault, or its restart."""
+        return self._bus.is_plain(self.target)
 
     async def call_within(self, request: Request[R], timeout_s: float) -> R:
         """The same with a deadline: `ServiceUnavailable` when it has passed."""
@@ -155,7 +161,7 @@ class Bus:
     def serve(self, service: str, handlers: Mapping[type[Any], Handler]) -> None:
         """Publish a service's handlers; each request class must be declared for it."""
         for kind in handlers:
-            if kind.declaration.service != service:
+            if kind.declaration.service != service and kind is not Ping:
                 raise MalformedRequest(f"{kind.__name__} is no request to {service}")
         self._published[service] = dict(handlers)
         held = self._held.pop(service, None)
@@ -176,6 +182,14 @@ class Bus:
         if service not in self._held:
             self._held[service] = trio.Event()
             self._fill(service)
+
+    def is_held(self, service: str) -> bool:
+        """Whether a service is being restarted."""
+        return service in self._held
+
+    def is_plain(self, service: str) -> bool:
+        """Whether calls go straight to the service's handlers."""
+        return service not in self._held and service not in self._wrappers
 
     def interpose(self, service: str, wrapper: Wrapper | None) -> None:
         """Have each handler of a service replaced by what `wrapper` makes of it; None ends it.
@@ -244,6 +258,9 @@ class Bus:
         """Give `caller` the right to call `target`, if the topology allows it."""
         if target not in self.peers.get(caller, frozenset()):
             raise RankError(f"the topology does not let {caller} call {target}")
+        for port in self.ports:
+            if (port.caller, port.target) == (caller, target):
+                return port  # the caller's next incarnation
         port = Port(self, caller, target)
         self.ports.append(port)
         return port

@@ -62,6 +62,15 @@ def fields_of(message: Any) -> list[tuple[str, Any]]:
     return [(field.name, getattr(message, field.name)) for field in attrs.fields(type(message))]
 
 
+class Ping(Request[None]):
+    """Any service's: does it still answer? The supervisor asks; nobody else can."""
+
+    __slots__ = ()
+    declaration: ClassVar[Declaration] = Declaration("", "Ping", None, frozenset(), True)
+
+    __attrs_attrs__ = ()
+
+
 REGISTRY: dict[str, type[Request[Any]]] = {}
 """Every declared request by its wire name, `service.Name`."""
 

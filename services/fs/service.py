@@ -75,6 +75,16 @@ SYSTEM_MOUNTS = (
 """What covers the host's own: nothing of its devices and processes shows through."""
 
 
+@attrs.frozen
+class Kept:
+    """What outlives an incarnation: the tree with all that refers to it, and who waits for what."""
+
+    supply: Supply
+    forward: Forwarder
+    mounting: MountHandlers
+    waits: WaitHandlers
+
+
 class FsService:
     """Serves "fs".
 
@@ -82,9 +92,9 @@ class FsService:
     page cache with them `cache_share`, and their inodes half of `heap_bytes`, the kernel's heap.
     Guests may mount host trees only from below `host_sources`. `files` are written into the root
     before anything is mounted over it. `disk` is what ext4 volumes are on: the driver, or one that
-    needs no driver. `tree` is the state of an earlier incarnation to take up, if
-    there is one. `ticks` (ns) tells how old is what stores said: a function and no request to the
-    clock, as every open asks it.
+    needs no driver. `kept` is what an earlier incarnation has left, if there is one. `ticks` (ns)
+    tells how old is what stores said: a function and no request to the clock, as every open asks
+    it.
     """
 
     def __init__(
@@ -101,37 +111,48 @@ class FsService:
         heap_bytes: int = 256 << 20,
         host_sources: Sequence[bytes] = (),
         files: Sequence[BootFile] = (),
-        tree: Tree | None = None,
         disk: Port | BlockDevice | None = None,
         ticks: Callable[[], int] = time.monotonic_ns,
+        kept: Kept | None = None,
     ) -> None:
         costs.measure()
-        self._fresh = tree is None
-        if tree is None:
+        self._fresh = kept is None
+        if kept is None:
             tree = Tree(
                 int(ram.frames * memory_share),
                 int(ram.frames * cache_share),
                 inodes_limit=costs.most_inodes(heap_bytes),
             )
-        self.tree = tree
-        tree.ticks = ticks
-        self.cache = PageCache(ram, self.tree.frames)
-        self.supply = Supply(ram, self.tree, self.cache, vm_port, clock_port)
+            tree.ticks = ticks
+            supply = Supply(ram, tree, PageCache(ram, tree.frames), vm_port, clock_port)
+            forward = Forwarder(supply)
+            open_disk = None if disk is None else self._open_disk
+            kept = Kept(
+                supply,
+                forward,
+                MountHandlers(supply, hosttree_port, host_sources, open_disk, forward),
+                WaitHandlers(supply),
+            )
+        self._kept = kept
+        self.supply, self.mounting, self._forward = kept.supply, kept.mounting, kept.forward
+        self.tree, self.cache = self.supply.tree, self.supply.cache
         self._root = root or MountSpec(b"/", "tmpfs", b"rootfs")
         self._mounts = tuple(mounts)
         self._files = tuple(files)
         self._disk = disk
-        forward = self._forward = Forwarder(self.supply)
-        open_disk = None if disk is None else self._open_disk
-        self.mounting = MountHandlers(self.supply, hosttree_port, host_sources, open_disk, forward)
+        forward = self._forward
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             **NodeHandlers(self.supply, forward).handlers,
             **NameHandlers(self.supply, forward).handlers,
             **DataHandlers(self.supply, forward).handlers,
             **ExtraHandlers(self.supply).handlers,
-            **WaitHandlers(self.supply).handlers,
+            **kept.waits.handlers,
             **self.mounting.handlers,
         }
+
+    def keep(self) -> Kept:
+        """The tree, open files, locks, pages, volumes; calls in flight go on with them."""
+        return self._kept
 
     async def _open_disk(self) -> WaitingDevice:
         if isinstance(self._disk, Port):

@@ -70,6 +70,8 @@ class KillerService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for shortages and relieve them, until cancelled."""
         self._admission.on_shortage = self._ring_bell
+        if self._admission.waiting:
+            self._ring_bell()  # an earlier incarnation did not get to them
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._collect_when_idle)

@@ -16,6 +16,7 @@ from services.drivers.entropy.api import Draw
 from services.drivers.nic.api import Describe
 from services.net import api, configure, costs, report, settings
 from services.net.card import CardEnd, runs_of
+from services.net.check import check
 from services.net.randomness import RandomStream
 from services.net.socket.network import Network
 from services.vm.api import PAGE_BYTES, AllocFrames
@@ -48,8 +49,10 @@ class NetService:
         clock: Port,
         entropy: Port,
         nic: Port,
+        kept: tuple[Network, CardEnd] | None = None,
     ) -> None:
         costs.measure()
+        self._kept = kept
         self._ram, self.board, self._wires = ram, board, wires
         self._vm, self._clock, self._entropy, self._nic = vm, clock, entropy, nic
         self.network: Network
@@ -58,6 +61,7 @@ class NetService:
         self._alarm = trio.Event()
         self._sleeping: trio.CancelScope | None = None
         self._interrupted = trio.Event()
+        self._rounds = 0
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             api.Open: self.open,
             api.Close: self.close_socket,
@@ -85,7 +89,18 @@ class NetService:
     # Life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take memory for the board and the card's rings; bring the interfaces up."""
+        """Take memory for the board and the card's rings; bring the interfaces up.
+
+        Or take up what an earlier incarnation has left. KernelBug: it does not hold.
+        """
+        if self._kept is not None:
+            self.network, self.card = self._kept
+            check(self.network)
+            self.network.now_ns = await self._clock.call(NOW)
+            self._wires.interrupt = self._interrupt
+            self._interrupt()  # one may have been lost
+            self._after()
+            return
         key = await self._entropy.call(Draw(KEY_BYTES))
         frames = await self._vm.call(AllocFrames(api.BOARD_BYTES // PAGE_BYTES, True))
         paddr, length = runs_of(frames)[0]
@@ -101,6 +116,17 @@ class NetService:
         if card.present:
             await self.card.attach(self._vm, self._nic, card)
         self._after()
+
+    def keep(self) -> tuple[Network, CardEnd]:
+        """Sockets, connections, the stack's tables, and the rings in RAM."""
+        return self.network, self.card
+
+    async def ping(self) -> None:
+        """The tasks move: the one of the card's interrupts goes round once."""
+        rounds = self._rounds
+        self._interrupt()
+        while self._rounds == rounds:
+            await trio.lowlevel.checkpoint()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Timers and interrupts, until cancelled."""
@@ -148,6 +174,7 @@ class NetService:
             await self._interrupted.wait()
             self._interrupted = trio.Event()
             more = True
+            self._rounds += 1
             while more:
                 self.network.now_ns = await self._clock.call(NOW)
                 more = self.card.drain(FRAMES_AT_ONCE)

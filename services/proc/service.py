@@ -21,6 +21,7 @@ from services.proc import audit, costs, lifecycle, table
 from services.proc.abi import SIGKILL
 from services.proc.api import ListProcesses, ListSuspects, ProcessInfo, Signal, SuspectInfo
 from services.proc.begin import Attached, Program, begin
+from services.proc.check import check
 from services.proc.files import inet
 from services.proc.inject import CallInjector
 from services.proc.kernel import Kernel
@@ -87,6 +88,14 @@ class ProcService:
             ListSuspects: self.list_suspects,
             Signal: self.signal,
         }
+
+    async def start(self) -> None:
+        """Check the tables, which outlive the service's requests. KernelBug: they do not hold."""
+        check(self.kernel)
+
+    def keep(self) -> ProcService:
+        """All of it: threads are tasks of `run_init`'s, and go on while requests are held."""
+        return self
 
     async def list_processes(self, call: ListProcesses) -> tuple[ProcessInfo, ...]:
         """ListProcesses."""

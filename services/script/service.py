@@ -49,6 +49,11 @@ class ScriptService:
             api.Count: self.count,
         }
 
+    def keep(self) -> ScriptService:
+        """The states: programs have descriptors of them. Nothing else outlives a call."""
+        self._caller = self._raised = None
+        return self
+
     # Requests -------------------------------------------------------------------------------
 
     async def load(self, call: api.Load) -> Loaded:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus.errors import PosixError
 from services.vm import api, costs, reports
+from services.vm.check import check
 from services.vm.core import VirtualMemory
 from services.vm.frames import OutOfFrames
 from services.vm.remap import remap
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class VmService:
     """`handlers` is what `Bus.serve("vm", ...)` takes."""
 
-    def __init__(self, ram: Ram, kernel_entry: int = 0) -> None:
+    def __init__(self, ram: Ram, kernel_entry: int = 0, kept: VirtualMemory | None = None) -> None:
         costs.measure()
-        self.core = VirtualMemory(ram, kernel_entry)
+        self._kept = kept is not None
+        self.core = kept or VirtualMemory(ram, kernel_entry)
         self.handlers: dict[type[Any], Handler] = {
             api.CreateSpace: self.create_space,
             api.ForkSpace: self.fork_space,
@@ -48,6 +50,15 @@ class VmService:
             api.Resident: self.resident,
             api.Frames: self.frames,
         }
+
+    async def start(self) -> None:
+        """Check what an earlier incarnation has left. KernelBug: it does not hold."""
+        if self._kept:
+            check(self.core, whole=False)
+
+    def keep(self) -> VirtualMemory:
+        """Every address space, and the frames."""
+        return self.core
 
     async def create_space(self, call: api.CreateSpace) -> api.SpaceReply:
         """CreateSpace."""

@@ -16,7 +16,7 @@ from boot.config import MIB, Config
 from boot.kernel import run_kernel
 from boot.relay import GRACE_S
 from boot.supervisor import Epitaph, ServiceFailed
-from boot.topology import EMBEDDED
+from boot.topology import EMBEDDED, Restart, Topology
 from bus.errors import PosixError, ServiceUnavailable
 from services.drivers.clock.api import MONOTONIC, Now
 from tests.boot.stubs import StubProc, StubService, builders
@@ -114,6 +114,15 @@ async def test_a_program_that_cannot_be_run_is_told_as_it_is() -> None:
     assert open_descriptors() == before
 
 
+def fragile(name: str) -> Topology:
+    """The usual topology, where a service may fail but once."""
+    services = tuple(
+        attrs.evolve(spec, restart=Restart(intensity=1)) if spec.name == name else spec
+        for spec in EMBEDDED.services
+    )
+    return Topology(services)
+
+
 class Breaks(StubService):
     """Starts, and breaks down when it is told to."""
 
@@ -139,10 +148,11 @@ async def test_a_service_that_breaks_ends_the_kernel_with_an_epitaph() -> None:
     with pytest.raises(ServiceFailed, match="service vm failed: ZeroDivisionError"):
         await run_kernel(
             CONFIG,
+            topology=fragile("vm"),
             builders=builders(program, vm=lambda machine: Breaks(order)),
             on_epitaph=epitaphs.append,
         )
-    (epitaph,) = epitaphs
+    epitaph, *_ = epitaphs
     assert (epitaph.service, epitaph.crash.where) == ("vm", "run")
     assert "in run" in epitaph.crash.traceback
     assert open_descriptors() == before

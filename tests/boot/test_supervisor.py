@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from boot.supervisor import ServiceFailed, supervise
 from boot.topology import Restart, ServiceSpec, Topology
@@ -185,3 +186,126 @@ async def test_cancelling_the_block_stops_everything_in_order() -> None:
     assert scope.cancelled_caught
     ends = ("stop", "end", "close")
     assert journal[-6:] == [f"{what} {name}" for name in ("high", "low") for what in ends]
+
+
+class Counter(StubService):
+    """Keeps a count; crashes on request; can be told to fail at its next starts."""
+
+    bad_starts = 0
+
+    def __init__(self, kept: int | None, journal: list[str]) -> None:
+        super().__init__("low", journal)
+        self.count = kept or 0
+        self.handlers = {Ask: self.ask}
+
+    async def start(self) -> None:
+        if Counter.bad_starts:
+            Counter.bad_starts -= 1
+            raise OSError("not yet")
+
+    def keep(self) -> int:
+        return self.count
+
+    async def ask(self, call: Ask) -> int:
+        if call.accident:
+            raise RuntimeError("an accident")
+        self.count += 1
+        return self.count
+
+
+async def test_what_a_service_keeps_is_its_next_incarnations(autojump_clock: MockClock) -> None:
+    bus, journal = new_bus(), list[str]()
+    port = bus.port("high", "low")
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        build = lambda: Counter(supervisor.kept.get("low"), journal)  # noqa: E731
+        await supervisor.start("low", build)
+        assert await port.call(Ask()) == 1
+        with pytest.raises(ServiceUnavailable):
+            await port.call(Ask(accident=True))
+        assert await port.call(Ask()) == 2
+        (child,) = supervisor.children
+        assert (child.generation, len(child.recoveries)) == (2, 1)
+    assert journal == [
+        "build low", "run low", "end low", "build low", "run low",
+        "stop low", "end low", "close low",
+    ]  # fmt: skip
+
+
+async def test_failed_restarts_are_repeated_after_pauses_that_double(
+    autojump_clock: MockClock,
+) -> None:
+    bus = new_bus()
+    port = bus.port("high", "low")
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", lambda: Counter(supervisor.kept.get("low"), []))
+        await trio.sleep(1)
+        Counter.bad_starts = 4
+        began = trio.current_time()
+        with pytest.raises(ServiceUnavailable):
+            await port.call(Ask(accident=True))
+        await port.call(Ask())
+        assert trio.current_time() - began == pytest.approx(0.01 + 0.02 + 0.04 + 0.08, abs=0.001)
+
+
+async def test_a_service_that_fails_too_often_ends_the_block_in_words(
+    autojump_clock: MockClock,
+) -> None:
+    bus = new_bus()
+    port = bus.port("high", "low")
+
+    async def block() -> None:
+        async with supervise(bus, TOPOLOGY, never) as supervisor:
+            await supervisor.start("low", lambda: Counter(None, []))
+            while True:
+                with pytest.raises(ServiceUnavailable):
+                    await port.call(Ask(accident=True))
+                await trio.lowlevel.checkpoint()
+
+    with pytest.raises(ServiceFailed, match=r"low failed: RuntimeError.*13 times in 10 s"):
+        await block()
+
+
+class Sleepy(StubService):
+    """Its tasks stop moving when it is told to; its next incarnation is well."""
+
+    asleep = False
+
+    async def ping(self) -> None:
+        if Sleepy.asleep:
+            Sleepy.asleep = False
+            await trio.sleep_forever()
+
+
+async def test_a_service_whose_tasks_hang_is_restarted(autojump_clock: MockClock) -> None:
+    bus = new_bus()
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", lambda: Sleepy("low", []))
+        Sleepy.asleep = True
+        await trio.sleep(3)
+        (child,) = supervisor.children
+        assert (child.generation, child.hangs) == (2, 1)
+        assert child.recoveries[0] == pytest.approx(1.0, abs=0.1)
+    assert "no answer in 1 s" in supervisor.epitaphs[0].crash.error
+
+
+async def test_a_call_that_hangs_is_repeated_by_the_next_incarnation(
+    autojump_clock: MockClock,
+) -> None:
+    bus = new_bus()
+    port = bus.port("high", "low")
+    async with supervise(bus, TOPOLOGY, never) as supervisor:
+        await supervisor.start("low", lambda: Counter(supervisor.kept.get("low"), []))
+
+        def hang_once(kind: Any, handler: Any) -> Any:
+            async def handle(call: Any) -> Any:
+                bus.interpose("low", None)
+                await bus.hang("low")
+                await bus.up("low")
+                return await bus.ask("low", call)
+
+            return handle
+
+        bus.interpose("low", hang_once)
+        assert await port.call(Ask()) == 1
+        (child,) = supervisor.children
+        assert child.hangs == 1

@@ -254,7 +254,7 @@ async def test_what_fs_knows_survives_its_restart(overlay: Machine) -> None:
     node = (await m.open(b"/etc/new", os.O_RDWR)).node
     m.bus.withdraw("fs")
     vm, host, clock = (m.bus.port("fs", name) for name in ("vm", "hosttree", "clock"))
-    m.fs = FsService(m.ram, vm, host, clock, tree=m.tree)
+    m.fs = FsService(m.ram, vm, host, clock, kept=m.fs.keep())
     await m.fs.start()
     m.bus.serve("fs", m.fs.handlers)
     assert await m.read(node, 0, 10) == b"kept"

@@ -37,18 +37,25 @@ class ClockService:
         realtime_ns: ReadClock = time.time_ns,
         monotonic_ns: ReadClock = time.monotonic_ns,
         boottime_ns: ReadClock = host_boottime_ns,
+        kept: tuple[int, int, int] | None = None,
     ) -> None:
         self._realtime_ns = realtime_ns
         self._monotonic_ns = monotonic_ns
         self._boottime_ns = boottime_ns
-        self._monotonic_boot = monotonic_ns()
-        self._boottime_boot = boottime_ns()
-        self._realtime_offset = 0
+        self._monotonic_boot, self._boottime_boot, self._realtime_offset = kept or (
+            monotonic_ns(),
+            boottime_ns(),
+            0,
+        )
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: self._make_now(),
             Sleep: self.sleep,
             SetRealtime: self.set_realtime,
         }
+
+    def keep(self) -> tuple[int, int, int]:
+        """The moment of boot, on two clocks, and what the time of day was set by."""
+        return self._monotonic_boot, self._boottime_boot, self._realtime_offset
 
     def _make_now(self) -> Callable[[Now], Awaitable[int]]:
         realtime_ns, monotonic_ns = self._realtime_ns, self._monotonic_ns

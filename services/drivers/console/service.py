@@ -78,16 +78,21 @@ class _Stream:
         self.writable = _Gate(trio.lowlevel.wait_writable, host.fd)
 
 
+Kept = tuple[list[_Stream], HostTerminal | None]
+
+
 class ConsoleService:
     """Streams 0, 1, 2 are `fds`, the host's descriptors, which stay open and unchanged."""
 
-    def __init__(self, fds: Sequence[int] = (0, 1, 2)) -> None:
-        self._streams = [_Stream(fd) for fd in fds]
+    def __init__(self, fds: Sequence[int] = (0, 1, 2), kept: Kept | None = None) -> None:
+        if kept is None:
+            self._streams = [_Stream(fd) for fd in fds]
+            first = self._streams[0].host
+            self._terminal = HostTerminal(first.fd) if first.terminal else None
+        else:
+            self._streams, self._terminal = kept
         terminals = [stream.host for stream in self._streams if stream.host.terminal]
         self._screen = terminals[0] if terminals else None
-        self._terminal = (
-            HostTerminal(self._streams[0].host.fd) if self._streams[0].host.terminal else None
-        )
         self._told_size = self._screen.size() if self._screen else (0, 0)
         self._resized = trio.lowlevel.ParkingLot()
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
@@ -98,6 +103,11 @@ class ConsoleService:
             WaitStream: self.wait,
             WaitResize: self.wait_resize,
         }
+
+    def keep(self) -> Kept:
+        """The streams, with whom they wait for, and the terminal's settings."""
+        self._resized.unpark_all()  # they ask again, of the next incarnation's size
+        return self._streams, self._terminal
 
     def _stream(self, number: int) -> _Stream:
         if not 0 <= number < len(self._streams):

@@ -60,14 +60,18 @@ class DiskService:
         read_only: bool = False,
         deadline_s: float = DEADLINE_S,
         attempts: int = ATTEMPTS,
+        kept: DiskService | None = None,
     ) -> None:
         self._ram = ram
-        self.image = Image(path, read_only)
-        self._medium: Medium = self.image
-        self._power: PowerCache | None = None
-        self.faults = DiskFaults(path, self.image.sectors)
-        self.queue = Queue(deadline_s=deadline_s, attempts=attempts)
         self._workers: Workers[Transfer, tuple[int, bytes]] | None = None
+        self._power: PowerCache | None = None
+        if kept is None:
+            self.image = Image(path, read_only)
+            self._medium: Medium = self.image
+            self.faults = DiskFaults(path, self.image.sectors)
+            self.queue = Queue(deadline_s=deadline_s, attempts=attempts)
+        else:
+            self._take_over(kept)
         self._changed: trio.Event | None = None
         self._wake_s: float | None = None
         self._failure: Exception | None = None
@@ -80,6 +84,20 @@ class DiskService:
             api.Flush: self._flush,
             api.Discard: self._discard,
         }
+
+    def keep(self) -> DiskService:
+        """The image, and the commands on their way to it."""
+        return self
+
+    def _take_over(self, before: DiskService) -> None:
+        """Go on with the queue and the threads of the incarnation before."""
+        self.image, self._medium, self._power = before.image, before._medium, before._power
+        self.faults, self.queue = before.faults, before.queue
+        self._workers, before._workers = before._workers, None
+        if self.queue.judge is not None:
+            self.queue.judge = self._judge
+        if self._workers is not None:
+            self._workers.serve(self._perform, self._interrupt())
 
     @property
     def geometry(self) -> api.Geometry:
@@ -202,17 +220,21 @@ class DiskService:
 
     def _give(self, transfer: Transfer) -> None:
         if self._workers is None:
-            token = trio.lowlevel.current_trio_token()
-
-            def interrupt() -> None:
-                try:
-                    token.run_sync_soon(self._drain)
-                except trio.RunFinishedError:
-                    return
-
             limit = api.QUEUE_DEPTH + self.queue.attempts
-            self._workers = Workers(self._perform, interrupt, limit)
+            self._workers = Workers(self._perform, self._interrupt(), limit)
         self._workers.give(transfer)
+
+    def _interrupt(self) -> Callable[[], None]:
+        """What a thread calls when it has done something."""
+        token = trio.lowlevel.current_trio_token()
+
+        def interrupt() -> None:
+            try:
+                token.run_sync_soon(self._drain)
+            except trio.RunFinishedError:
+                return
+
+        return interrupt
 
     def _drain(self) -> None:
         """The disk's interrupt."""

@@ -32,6 +32,12 @@ class Workers(Generic[W, O]):
         self._lock = threading.Lock()
         self._pending = False
 
+    def serve(self, work: Callable[[W], O], interrupt: Callable[[], None]) -> None:
+        """Somebody else has them from now on, with what is under way."""
+        self._work, self._interrupt = work, interrupt
+        if self._pending:
+            interrupt()  # the one before may have been asked, and is gone
+
     def give(self, job: W) -> None:
         """Have it done."""
         self._outstanding += 1

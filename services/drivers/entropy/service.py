@@ -46,9 +46,13 @@ class SeededStream:
 class EntropyService:
     """Draws from the host, or from `seed` where one is given."""
 
-    def __init__(self, seed: int | None = None) -> None:
-        self._take = os.urandom if seed is None else SeededStream(seed).take
+    def __init__(self, seed: int | None = None, kept: Callable[[int], bytes] | None = None) -> None:
+        self._take = kept or (os.urandom if seed is None else SeededStream(seed).take)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {Draw: self.draw}
+
+    def keep(self) -> Callable[[int], bytes]:
+        """Where in the seed's stream we are."""
+        return self._take
 
     async def draw(self, request: Draw) -> bytes:
         """Random bytes; never waits, as the host's pool is full long before we run."""

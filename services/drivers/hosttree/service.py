@@ -86,11 +86,19 @@ class HostTreeService:
     """Serves "hosttree"; `ram` is where data goes and comes from."""
 
     def __init__(
-        self, ram: Ram, *, directory_limit: int = DIRECTORY_LIMIT, file_limit: int = FILE_LIMIT
+        self,
+        ram: Ram,
+        *,
+        directory_limit: int = DIRECTORY_LIMIT,
+        file_limit: int = FILE_LIMIT,
+        kept: tuple[Directories, Files] | None = None,
     ) -> None:
         self._bytes = ram.bytes
-        self.directories = Directories(directory_limit)
-        self.files = Files(self.directories, file_limit)
+        if kept is None:
+            self.directories = Directories(directory_limit)
+            self.files = Files(self.directories, file_limit)
+        else:
+            self.directories, self.files = kept
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libc.fallocate.argtypes = [
             ctypes.c_int,
@@ -122,6 +130,10 @@ class HostTreeService:
             kind: _guarded(answer) for kind, answer in answers.items()
         }
         self.handlers[api.ReadFile] = self._read
+
+    def keep(self) -> tuple[Directories, Files]:
+        """The host's descriptors, by the handles that fs has of them."""
+        return self.directories, self.files
 
     def close(self) -> None:
         """Give all host descriptors back."""

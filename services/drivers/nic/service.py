@@ -20,6 +20,7 @@ from services.drivers.nic.rings import RingBroken
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from services.drivers.nic.pcap import Recorder
     from services.drivers.nic.settings import Network, Published
     from services.drivers.ram.api import Ram
 
@@ -80,6 +81,28 @@ def _connect(network: Network, published: Sequence[Published], link: Link, rings
     return Nothing(link)
 
 
+Kept = tuple[Link, Rings, Backend, "Recorder | None"]
+
+
+def _insert(
+    ram: Ram, wires: Wires, network: Network, published: Sequence[Published], pcap: str | None
+) -> Kept:
+    """A new card, connected. LinkRefused."""
+    recorder = None
+    if pcap is not None:
+        from services.drivers.nic.pcap import Recorder
+
+        recorder = Recorder(pcap)
+    link = Link(recorder)
+    rings = Rings(ram.bytes, wires, link)
+    try:
+        return link, rings, _connect(network, published, link, rings), recorder
+    except BaseException:
+        if recorder is not None:
+            recorder.close()
+        raise
+
+
 class NicService:
     """Serves "nic": a card over `ram`, connected to `network`. LinkRefused: it cannot be."""
 
@@ -90,19 +113,11 @@ class NicService:
         network: Network,
         published: Sequence[Published] = (),
         pcap: str | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self._recorder = None
-        if pcap is not None:
-            from services.drivers.nic.pcap import Recorder
-
-            self._recorder = Recorder(pcap)
-        self.link = link = Link(self._recorder)
-        self.rings = Rings(ram.bytes, wires, link)
-        try:
-            self.backend = _connect(network, published, link, self.rings)
-        except BaseException:
-            self._close_recorder()
-            raise
+        if kept is None:
+            kept = _insert(ram, wires, network, published, pcap)
+        self.link, self.rings, self.backend, self._recorder = kept
         self._failed: trio.Event | None = None
         self._failure: Exception | None = None
         wires.doorbell = self.doorbell
@@ -180,12 +195,13 @@ class NicService:
             **self.backend.counters(),
         }
 
-    def _close_recorder(self) -> None:
-        if self._recorder is not None:
-            self._recorder.close()
+    def keep(self) -> Kept:
+        """The rings as they stand, and the back end with its connections."""
+        return self.link, self.rings, self.backend, self._recorder
 
     def close(self) -> None:
         """Detach, and leave nothing behind on the host."""
         self.rings.detach()
         self.backend.close()
-        self._close_recorder()
+        if self._recorder is not None:
+            self._recorder.close()

@@ -121,6 +121,11 @@ class Network:
             return second if first is None else first
         return min(first, second)
 
+    @property
+    def free_slots(self) -> list[int]:
+        """Places on the board that no socket has."""
+        return self._free_slots
+
     def run_timers(self) -> None:
         """Do what is due."""
         self.tcp.run_timers()
