@@ -251,6 +251,8 @@ class Supervisor:
                     self._give_up(child, " (what it kept does not hold)")
                     return
                 continue
+            if child.broken:  # as soon as it ran, and it has left an epitaph
+                continue
             self._bus.release_hung(name)
             self._publish(child)
             child.failing = False
@@ -291,8 +293,6 @@ class Supervisor:
         child.generation += 1
         self.on_restart(name, child.service)
         await self._bring_up(child)
-        if child.broken:
-            raise ServiceUnavailable(f"{name} broke down again as soon as it ran")
 
     # Watching ---------------------------------------------------------------------------------
 
