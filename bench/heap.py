@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from itertools import pairwise
@@ -116,20 +117,25 @@ def run(kind: str, heap_bytes: int, seconds: float) -> Outcome:
         script,
     )
     samples: list[Sample] = []
-    with subprocess.Popen(
-        [sys.executable, "-m", "boot", *words],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as kernel:
+    # A file, not a pipe: nobody reads meanwhile, and a kernel that cannot log its kills stops.
+    with (
+        tempfile.TemporaryFile("w+") as words_said,
+        subprocess.Popen(
+            [sys.executable, "-m", "boot", *words],
+            cwd=REPOSITORY,
+            stdout=words_said,
+            stderr=subprocess.STDOUT,
+        ) as kernel,
+    ):
         while kernel.poll() is None and time.monotonic() - began_s < seconds + GRACE_S:
             sample = _look(port, began_s)
             if sample is not None:
                 samples.append(sample)
             time.sleep(PERIOD_S)
         kernel.kill()
-        said = kernel.communicate()[0]
+        kernel.wait()
+        words_said.seek(0)
+        said = words_said.read()
     citizen, abuser = _CITIZEN.search(said), _ABUSER.search(said)
     return Outcome(
         kind,
