@@ -172,17 +172,39 @@ def heap(
     outcomes = experiment.run_all(
         kinds, heap_mib << 20, seconds, lambda line: console.print(line, markup=False)
     )
-    now = datetime.datetime.now(datetime.UTC)
-    path = output or RESULTS / f"heap-{now:%Y%m%dT%H%M%SZ}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([attrs.asdict(outcome) for outcome in outcomes], indent=1))
-    console.print(f"all samples: {path}", markup=False, soft_wrap=True)
+    path = _keep("heap", [attrs.asdict(outcome) for outcome in outcomes], output)
     if heap_plot.available():
         heap_plot.draw(outcomes, picture := path.with_suffix(".png"))
         console.print(f"figure 7-6: {picture}", markup=False, soft_wrap=True)
     else:
         console.print("no plot: matplotlib is not installed (pip install 'hardtack[plots]')")
     return int(any(outcome.delivered is None for outcome in outcomes))
+
+
+@app.command()
+def headroom(
+    only: Annotated[str, typer.Option(help="collectors, with commas between")] = "",
+    files: Annotated[int, typer.Option(min=100, help="in the directory cache")] = 500_000,
+    messages: Annotated[int, typer.Option(min=10, help="delivered in each run")] = 1000,
+    output: Output = None,
+) -> int:
+    """Mail on a kernel whose heap is full of live data (figure 7-4), under three collectors."""
+    from bench import headroom as figure
+
+    collectors = _comma_separated(only, figure.COLLECTORS, "collector") or figure.COLLECTORS
+    found = figure.run_all(files, messages, collectors, lambda text: print(text, flush=True))
+    _keep("headroom", [attrs.asdict(one) for one in found], output)
+    return 0
+
+
+def _keep(name: str, samples: object, output: Path | None) -> Path:
+    """Write samples where they are looked for; where that is."""
+    now = datetime.datetime.now(datetime.UTC)
+    path = output or RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(samples, indent=1))
+    print(f"all samples: {path}")
+    return path
 
 
 def _comma_separated(text: str, legal: tuple[str, ...], what: str) -> tuple[str, ...]:

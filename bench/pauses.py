@@ -60,20 +60,25 @@ class Pauses:
         return self.count / self.requests if self.requests else 0.0
 
 
+def read_page(port: int) -> Mapping[Key, float]:
+    """The samples on the metrics page of a kernel here; OSError as it comes."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return parse(answer.read().decode())
+
+
 class _Watch(threading.Thread):
     """Keeps the newest metrics page of a kernel."""
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
-        self._url = f"http://127.0.0.1:{port}/metrics"
+        self._port = port
         self._done = threading.Event()
         self.page: Mapping[Key, float] = {}
 
     def run(self) -> None:
         while not self._done.wait(PERIOD_S):
             try:
-                with urllib.request.urlopen(self._url, timeout=5) as answer:
-                    self.page = parse(answer.read().decode())
+                self.page = read_page(self._port)
             except OSError:
                 continue  # not up yet, or gone
 

@@ -9,6 +9,7 @@ holds them. What is in memory only is never evicted.
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bus.errors import KernelBug, MalformedRequest
@@ -258,7 +259,7 @@ class Tree:
         if inode is not None and not inode.changed:
             inode.checked_ns = dentry.seen_ns
         self.clean[dentry] = None
-        if self.names > self.names_limit:
+        if len(self.clean) > self.names_limit:
             self.evict_names(self.names_limit // 8, spare=dentry)
 
     def resize(self, directory: Inode, entries: int, now_ns: int) -> None:
@@ -314,7 +315,7 @@ class Tree:
     def evict_names(self, count: int, spare: Dentry | None = None) -> int:
         """Forget up to `count` names that a store can give again; replies with how many went."""
         gone = 0
-        for dentry in list(self.clean)[: 4 * count]:
+        for dentry in list(islice(self.clean, 4 * count)):
             if gone >= count:
                 break
             del self.clean[dentry]
