@@ -46,6 +46,9 @@ class Pauses:
     longest_s: Mapping[str, float]
     """By why it was: a step is taken between slices, the rest while nobody wants the processor."""
     bounds: tuple[tuple[float, int], ...]
+    delayed: int
+    """Turns of threads, from one wait to the next, in which a pause fell."""
+    most_delayed_s: float
 
     @property
     def p999_s(self) -> float:
@@ -105,7 +108,17 @@ def _read(title: str, requests: int, seconds: float, page: Mapping[Key, float]) 
         for (sample, labels), number in page.items()
         if sample == "hardtack_gc_longest_seconds"
     }
-    return Pauses(title, requests, seconds, count, total_s, longest, tuple(sorted(upto.items())))
+    return Pauses(
+        title,
+        requests,
+        seconds,
+        count,
+        total_s,
+        longest,
+        tuple(sorted(upto.items())),
+        int(page.get(("hardtack_gc_delayed_turns_total", ()), 0)),
+        page.get(("hardtack_gc_turn_delay_longest_seconds", ()), 0.0),
+    )
 
 
 def run(benchmark: Benchmark, count: int) -> Pauses:
@@ -139,12 +152,14 @@ def run(benchmark: Benchmark, count: int) -> Pauses:
 def table(found: Sequence[Pauses]) -> list[str]:
     """For people, a line each."""
     lines = [
-        f"{'load':36}{'requests':>10}{'pauses':>8}{'each':>8}{'p99.9':>10}{'of time':>9}  longest"
+        f"{'load':36}{'requests':>10}{'pauses':>8}{'each':>8}{'p99.9':>10}{'of time':>9}"
+        f"{'delayed':>9}{'most':>10}  longest"
     ]
     for p in found:
         longest = ", ".join(f"{why} {s * 1e6:,.0f} µs" for why, s in sorted(p.longest_s.items()))
         lines.append(
             f"{p.title:36}{p.requests:>10,}{p.count:>8,}{p.share:>8.2%}"
-            f"{p.p999_s * 1e6:>7,.0f} µs{p.total_s / p.seconds:>9.2%}  {longest}"
+            f"{p.p999_s * 1e6:>7,.0f} µs{p.total_s / p.seconds:>9.2%}"
+            f"{p.delayed / p.requests:>9.2%}{p.most_delayed_s * 1e6:>7,.0f} µs  {longest}"
         )
     return [*lines, THESIS]

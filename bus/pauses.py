@@ -47,6 +47,12 @@ class PauseWatch:
         """Why the next collection runs (`bus/collector.py`)."""
         self.reasons: dict[str, list[float]] = {}
         """Number, seconds in all and the longest, by reason."""
+        self.all_s = 0.0
+        """Pauses of all generations together; read at every wait of a thread."""
+        self.turns = 0
+        """How often a thread of a program went to sleep: the requests of a server, mostly."""
+        self.delays = [0] * (len(BOUNDS_S) + 1)
+        self.delayed_s = self.most_delayed_s = 0.0
         self._began = 0.0
 
     def start(self) -> None:
@@ -67,6 +73,7 @@ class PauseWatch:
         """Count one pause."""
         self.counts[generation][bisect_left(BOUNDS_S, pause_s)] += 1
         self.total_s[generation] += pause_s
+        self.all_s += pause_s
         self.collected[generation] += collected
         self.longest_s = max(self.longest_s, pause_s)
         seen = self.reasons.setdefault(self.reason, [0, 0.0, 0.0])
@@ -77,6 +84,14 @@ class PauseWatch:
     def longest_of(self, *reasons: str) -> float:
         """The longest pause that had one of these reasons, s; 0 if there was none."""
         return max([self.reasons[r][2] for r in reasons if r in self.reasons], default=0.0)
+
+    def turn(self, delay_s: float) -> None:
+        """Count a turn of a thread, and by how much pauses delayed it in all; mostly nothing."""
+        self.turns += 1
+        if delay_s:
+            self.delays[bisect_left(BOUNDS_S, delay_s)] += 1
+            self.delayed_s += delay_s
+            self.most_delayed_s = max(self.most_delayed_s, delay_s)
 
     def measures(self) -> Iterator[Measure]:
         """A metrics source."""
@@ -90,6 +105,28 @@ class PauseWatch:
                 )
                 for generation in range(GENERATIONS)
             },
+        )
+        yield Histogram(
+            "hardtack_gc_turn_delay_seconds",
+            "By how much pauses delayed a thread from one wait to the next: a request of a server.",
+            (),
+            {
+                (): Distribution(
+                    BOUNDS_S,
+                    (self.turns - sum(self.delays) + self.delays[0], *self.delays[1:]),
+                    self.delayed_s,
+                )
+            },
+        )
+        yield gauge(
+            "hardtack_gc_turn_delay_longest_seconds",
+            "The longest of these.",
+            {(): self.most_delayed_s},
+        )
+        yield counter(
+            "hardtack_gc_delayed_turns_total",
+            "Turns of threads in which at least one pause fell.",
+            {(): sum(self.delays)},
         )
         yield counter(
             "hardtack_gc_collected_objects_total",

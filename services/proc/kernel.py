@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bus.pauses import PauseWatch
 from services.proc.park import Timers, WaitQueue
 from services.proc.signals.core import bit
 from services.proc.usage import Usage, total
@@ -75,6 +76,8 @@ class Kernel:
         self.fork_count = 0
         self.collect: Callable[[], None] = lambda: None
         """A safe point for the collector (`bus/collector.py`); boot sets it."""
+        self.pauses = PauseWatch()
+        """Where the turns of threads that it delays are counted; boot sets it."""
         self.slow_path: Callable[[Thread, Call, tuple[int, ...]], Any] | None = None
         """Set while system calls are traced or injected: every call then goes through it."""
         self.observe_signal: Callable[[Thread, SigInfo], None] | None = None

@@ -351,8 +351,9 @@ class Gate:
         """Run user code until the thread has ended; the body of the thread's task."""
         kernel, core, meter = self.kernel, self.core, self.meter
         process, usage, unsampled = thread.process, thread.usage, 0
-        clock, collect = perf_counter_ns, kernel.collect
+        clock, collect, pauses = perf_counter_ns, kernel.collect, kernel.pauses
         thread.resumed_ns = turn_ns = clock()
+        paused_s = pauses.all_s
         try:
             while not thread.killed:
                 waits = usage.waits
@@ -379,7 +380,7 @@ class Gate:
                 if process.cpu_timers is not None:
                     process.cpu_timers.check()
                 collect()
-                suspended = thread.suspended
+                suspended, delay_s = thread.suspended, pauses.all_s - paused_s
                 if suspended is not None:
                     thread.suspended = None
                     result = await relay(thread, suspended[0], suspended[1])
@@ -388,7 +389,8 @@ class Gate:
                 elif not thread.work:
                     turn_ns = 0  # preempted
                 if usage.waits != waits:
-                    turn_ns = now
+                    turn_ns, paused_s = now, pauses.all_s
+                    pauses.turn(delay_s)
                 elif now - turn_ns > TURN_NS:
                     await trio.lowlevel.checkpoint()
                     thread.resumed_ns = turn_ns = clock()

@@ -106,3 +106,19 @@ def test_a_pause_at_a_promise_counts_as_kept(pause_s: float, bound: float) -> No
     metrics.register(watch.measures)
     labels = frozenset({("generation", "2"), ("le", repr(bound))})
     assert samples(metrics)["hardtack_gc_pause_seconds_bucket", labels] == 1
+
+
+def test_turns_that_no_pause_fell_in_count_as_not_delayed() -> None:
+    watch = PauseWatch()
+    for delay_s in (0.0, 0.000300, 0.0, 0.000700, *[0.0] * 6):
+        watch.turn(delay_s)
+    metrics = Metrics()
+    metrics.register(watch.measures)
+    found = samples(metrics)
+    name = "hardtack_gc_turn_delay_seconds"
+    assert found[f"{name}_bucket", frozenset({("le", "0.00025")})] == 8
+    assert found[f"{name}_bucket", frozenset({("le", "0.000582")})] == 9
+    assert found[f"{name}_count", frozenset()] == 10
+    assert found[f"{name}_sum", frozenset()] == pytest.approx(0.001)
+    assert found["hardtack_gc_delayed_turns_total", frozenset()] == 2
+    assert found["hardtack_gc_turn_delay_longest_seconds", frozenset()] == 0.0007
