@@ -111,7 +111,7 @@ async def _run_program(machine: Machine, relay: Relay) -> int:
     with machine.collector.rule():
         kernel = getattr(machine.programs, "kernel", None)
         if kernel is not None:
-            kernel.collect, kernel.pauses = machine.collector.step, machine.pauses
+            kernel.collector = machine.collector
             _keep_log(machine, kernel)
         async with trio.open_nursery() as nursery:
             await _serve_metrics(machine, nursery)

@@ -101,10 +101,25 @@ def fault_clear(session: Session, request: Message) -> object:
     return session.loop.call(clear)
 
 
+def heap_collect(session: Session, request: Message) -> object:
+    """Have the killer collect everything, the caches emptied first if `empty`; live bytes then."""
+    from services.killer.api import Info, Prof
+
+    wanted = Prof() if arguments.flag(request, "empty") else Info(collect=True)
+    handlers = session.machine.services["killer"].handlers
+
+    async def collect() -> int:
+        found = await handlers[type(wanted)](wanted)
+        return int(found.lastgc_bytes + found.used_bytes)
+
+    return session.loop.call(collect)
+
+
 COMMANDS: dict[str, Callable[[Session, Message], object]] = {
     "kill": kill,
     "trace": trace,
     "fault-add": fault_add,
     "fault-list": fault_list,
     "fault-clear": fault_clear,
+    "heap-collect": heap_collect,
 }

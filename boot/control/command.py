@@ -96,6 +96,9 @@ def _fault(client: Client, options: argparse.Namespace) -> int:
 
 
 def _heap(client: Client, options: argparse.Namespace) -> int:
+    if options.collect or options.empty:
+        live = int(str(client.ask("heap-collect", empty=options.empty)))
+        return _print([f"{live:,} bytes live"])
     while True:
         lines: Any = client.ask("heap")
         if options.once:

@@ -52,6 +52,10 @@ def add_commands(commands: Any) -> None:
         "address", nargs="?", metavar="[HOST:]PORT", help="of a --metrics page, to read it there"
     )
     heap.add_argument("--once", action="store_true", help="print it once and leave")
+    heap.add_argument("--collect", action="store_true", help="collect everything, tell what lives")
+    heap.add_argument(
+        "--empty", action="store_true", help="the same, with the caches emptied first"
+    )
     _new(commands, "stats", "what a running kernel has done so far, as --stats tells it")
     _new(commands, "dump", "where everything in a running kernel is, even if it is stuck")
     logs = _new(commands, "logs", "what a running kernel has said of itself")

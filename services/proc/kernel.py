@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bus.collector import Collector
 from bus.pauses import PauseWatch
 from services.proc.park import Timers, WaitQueue
+from services.proc.profile import Profile
 from services.proc.signals.core import bit
 from services.proc.usage import Usage, total
 from services.script.api import Limits
@@ -74,10 +76,9 @@ class Kernel:
         self.settle: Callable[[Thread], None] = lambda thread: None
         """Brings the usage of a thread that is making a call up to date; the gate's meter."""
         self.fork_count = 0
-        self.collect: Callable[[], None] = lambda: None
-        """A safe point for the collector (`bus/collector.py`); boot sets it."""
-        self.pauses = PauseWatch()
-        """Where the turns of threads that it delays are counted; boot sets it."""
+        self.collector = Collector(PauseWatch())
+        """It is stepped between slices; boot sets the one that rules."""
+        self.profile = Profile()
         self.slow_path: Callable[[Thread, Call, tuple[int, ...]], Any] | None = None
         """Set while system calls are traced or injected: every call then goes through it."""
         self.observe_signal: Callable[[Thread, SigInfo], None] | None = None

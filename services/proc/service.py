@@ -171,6 +171,7 @@ class ProcService:
                 nursery.cancel_scope.cancel()
         finally:
             kernel.core.stop_ticker()
+            kernel.profile.stop()
             kernel.time_page = None
             await time_page.stop()
             kernel.nursery = None

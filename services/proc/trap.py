@@ -351,7 +351,7 @@ class Gate:
         """Run user code until the thread has ended; the body of the thread's task."""
         kernel, core, meter = self.kernel, self.core, self.meter
         process, usage, unsampled = thread.process, thread.usage, 0
-        clock, collect, pauses = perf_counter_ns, kernel.collect, kernel.pauses
+        clock, collect, pauses = perf_counter_ns, kernel.collector.step, kernel.collector.pauses
         thread.resumed_ns = turn_ns = clock()
         paused_s = pauses.all_s
         try:

@@ -1,4 +1,5 @@
-/* System call scripting on Hardtack: Lua functions that run in the kernel.
+/* What Hardtack has and Linux has not: its heap in numbers, a profile of the kernel, and Lua
+ * functions that run in it.
  *
  * register_lua_syscall gives a descriptor that holds a Lua state with the script; lua_syscall runs
  * the script's function run with up to 8 words and answers what it returns. close(2) frees the
@@ -26,7 +27,36 @@
 
 #define SYS_register_lua_syscall 500
 #define SYS_lua_syscall 501
+#define SYS_info 502
+#define SYS_prof 503
+
+/* info(what): a number of the kernel's heap; times in ns, sizes in bytes. */
+enum hardtack_info {
+	HARDTACK_COLLECTIONS,
+	HARDTACK_PAUSES_NS,
+	HARDTACK_LONGEST_PAUSE_NS,
+	HARDTACK_LIVE_BYTES,
+	HARDTACK_LIMIT_BYTES,
+	HARDTACK_RESERVED_BYTES,
+	HARDTACK_OBJECTS,
+	HARDTACK_WAITS, /* calls that had to wait for a reservation */
+	HARDTACK_COLLECT, /* CAP_SYS_ADMIN: collect everything first; then as LIVE_BYTES */
+};
+
+/* prof(what, period_us), CAP_SYS_ADMIN: a profile of the kernel, for /proc/hardtack/profile. */
+enum hardtack_prof { HARDTACK_PROF_STOP, HARDTACK_PROF_START };
 #define LUA_MOST_ARGUMENTS 8
+
+static inline long hardtack_info(int what)
+{
+	return syscall(SYS_info, what);
+}
+
+/* Samples so far when it stops it. */
+static inline long hardtack_prof(int what, unsigned long period_us)
+{
+	return syscall(SYS_prof, what, period_us);
+}
 
 static inline int register_lua_syscall(const char *script, size_t size)
 {

@@ -149,6 +149,11 @@ async def unknown_calls(spot: Spot) -> bytes:
     return "".join(f"{number} {counts[number]}\n" for number in sorted(counts)).encode()
 
 
+async def profile(spot: Spot) -> bytes:
+    """/proc/hardtack/profile: stacks of the kernel and their samples, by prof's last profile."""
+    return spot.kernel.profile.folded().encode()
+
+
 async def heap(spot: Spot) -> bytes:
     """/proc/hardtack/heap: the kernel's own heap, bytes and counts; then what lives, by kind.
 

@@ -85,6 +85,7 @@ HARDTACK = Folder(
     entries=[
         text(b"calls", system.calls),
         text(b"heap", system.heap),
+        text(b"profile", system.profile),
         text(b"unknown", system.unknown_calls),
     ],
 )

@@ -181,6 +181,8 @@ def test_trace_goes_on_and_off(kernel: Path, tmp_path: Path) -> None:
 
 def test_heap_stats_dump_and_top_tell_something(kernel: Path) -> None:
     assert "lastgc" in hardtack(kernel, "heap", "--once").stdout
+    for what in ("--collect", "--empty"):
+        assert re.fullmatch(r"[\d,]+ bytes live\n", hardtack(kernel, "heap", what).stdout)
     assert re.search(r"[\d,]+ system calls in", hardtack(kernel, "stats").stdout)
     assert "the kernel's loop answers in" in hardtack(kernel, "dump").stdout
     assert "processes" in hardtack(kernel, "top", "--once").stdout
