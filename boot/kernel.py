@@ -96,8 +96,17 @@ def _keep_log(machine: Machine, kernel: Any) -> None:
     kernel.log = log
 
 
+def _on_restart(machine: Machine, name: str, service: Service) -> None:
+    """The next incarnation of a service is there: it is what is asked, and its faults go on."""
+    machine.services[name] = service
+    machine.faults.tell(name)
+
+
 def _arm(machine: Machine) -> None:
     """Arm what the configuration injects; ConfigError: the machine cannot do it."""
+    from boot.faultowners import own_faults
+
+    own_faults(machine)
     for text in machine.config.faults:
         try:
             machine.faults.add(text)
@@ -193,7 +202,7 @@ async def _boot(
     try:
         async with supervise(machine.bus, topology, _stuck) as supervisor:
             machine.supervisor, machine.kept = supervisor, supervisor.kept
-            supervisor.on_restart = machine.services.__setitem__
+            supervisor.on_restart = functools.partial(_on_restart, machine)
             supervisor.log = machine.journal.write
             for spec in topology.starting_order():
                 build = functools.partial(builders[spec.name], machine)

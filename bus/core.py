@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 Handler = Callable[[Any], Awaitable[Any]]
 BugListener = Callable[[str, Crashed], None]
-Wrapper = Callable[[type[Any], Handler], Handler]
+Wrapper = Callable[[type[Any], Handler, str], Handler]
 
 
 class RankError(Exception):
@@ -194,7 +194,8 @@ class Bus:
     def interpose(self, service: str, wrapper: Wrapper | None) -> None:
         """Have each handler of a service replaced by what `wrapper` makes of it; None ends it.
 
-        It holds over restarts.
+        It is told the caller: empty where a call comes from outside, or is made once more. It
+        holds over restarts.
         """
         if wrapper is None:
             self._wrappers.pop(service, None)
@@ -203,15 +204,22 @@ class Bus:
         self._fill(service)
 
     def _fill(self, service: str) -> None:
-        """Make the table that ports look into; the dict stays the same."""
-        table, made = self._handlers[service], dict(self._published[service])
-        wrapper = self._wrappers.get(service)
-        if service in self._held:
-            made = dict.fromkeys(made, functools.partial(self._await_restart, service))
-        elif wrapper is not None:
-            made = {kind: wrapper(kind, handler) for kind, handler in made.items()}
+        """Make the tables that ports look into: one for all, or one each under a wrapper."""
+        table, wrapper = self._handlers[service], self._wrappers.get(service)
+        made = self._made(service, "")
         table.clear()
         table.update(made)
+        for port in self.ports:
+            if port.target == service:
+                port.handlers = self._made(service, port.caller) if wrapper else table
+
+    def _made(self, service: str, caller: str) -> dict[type[Any], Handler]:
+        published, wrapper = self._published[service], self._wrappers.get(service)
+        if service in self._held:
+            return dict.fromkeys(published, functools.partial(self._await_restart, service))
+        if wrapper is None:
+            return dict(published)
+        return {kind: wrapper(kind, handler, caller) for kind, handler in published.items()}
 
     async def _await_restart(self, service: str, request: Request[Any]) -> Any:
         await self.up(service)
@@ -263,6 +271,8 @@ class Bus:
                 return port  # the caller's next incarnation
         port = Port(self, caller, target)
         self.ports.append(port)
+        if target in self._wrappers:
+            self._fill(target)
         return port
 
     def bug(self, service: str, where: str, error: BaseException) -> Crashed:

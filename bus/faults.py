@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from bus.faultspec import CallFault, Fault, FaultError, parse
+from bus.faultspec import ONCE, CallFault, Fault, FaultError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -94,7 +94,11 @@ class Armed:
 
 
 class Injector(Protocol):
-    """The owner of a target."""
+    """The owner of a target, or of some kinds of faults of a target."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """Which: it is asked about no others, and told of no others."""
 
     def refuse(self, fault: Fault | CallFault) -> str | None:
         """Why this fault cannot be, with what could; None where it can."""
@@ -120,15 +124,20 @@ class FaultRegistry:
     def own(self, target: str, injector: Injector) -> None:
         """`injector` does the faults of `target` from now on, those already armed too.
 
-        FaultError: one of them it refuses. A target may have several owners, if each takes
-        care of kinds of its own: a fault is refused only where all refuse it.
+        FaultError: one of them it refuses. A target may have several owners, each with kinds of
+        its own.
         """
         self._owners.setdefault(target, []).append(injector)
-        mine = [one for one in self._armed.values() if target_of(one.fault) == target]
+        mine = self._of(target, injector)
         for one in mine:
             self._check(one.fault)
         if mine:
             injector.arm(mine)
+
+    def _of(self, target: str, injector: Injector) -> list[Armed]:
+        kinds = injector.kinds
+        armed = [one for one in self._armed.values() if target_of(one.fault) == target]
+        return [one for one in armed if key_of(one.fault)[1] in kinds]
 
     def disown(self, target: str, injector: Injector) -> None:
         """The owner goes, its faults stay."""
@@ -146,17 +155,20 @@ class FaultRegistry:
         self._next += 1
         armed = Armed(number, fault, random.Random(f"{self._seed} {number} {fault}"), self.say)
         if isinstance(fault, Fault):
-            armed.left = int(fault.attributes.get("times", -1))
+            armed.left = int(fault.attributes.get("times", 1 if fault.kind in ONCE else -1))
             armed.space = int(fault.attributes.get("space", 0))
         self._armed[number] = armed
-        self._tell(target_of(fault))
+        self.tell(target_of(fault))
         return number
 
     def _check(self, fault: Fault | CallFault) -> None:
-        owners = self._owners.get(target_of(fault), [])
-        reasons = [owner.refuse(fault) for owner in owners]
-        if reasons and all(reasons):
-            raise FaultError(f"fault {str(fault)!r}: {reasons[-1]}")
+        target, kind = key_of(fault)
+        owners = self._owners.get(target, [])
+        if reason := next((o.refuse(fault) for o in owners if kind in o.kinds), None):
+            raise FaultError(f"fault {str(fault)!r}: {reason}")
+        if owners and all(kind not in owner.kinds for owner in owners):
+            known = ", ".join(sorted({name for owner in owners for name in owner.kinds}))
+            raise FaultError(f"fault {str(fault)!r}: {target} cannot do that here (it can {known})")
 
     def list(self) -> tuple[Listed, ...]:
         """What is armed, in the order in which it was added."""
@@ -176,13 +188,13 @@ class FaultRegistry:
             key = key_of(one.fault)
             self._cleared[key] = self._cleared.get(key, 0) + one.injected
         for target in dict.fromkeys(target_of(one.fault) for one in gone):
-            self._tell(target)
+            self.tell(target)
         return len(gone)
 
-    def _tell(self, target: str) -> None:
-        armed = [one for one in self._armed.values() if target_of(one.fault) == target]
+    def tell(self, target: str) -> None:
+        """Tell the owners of a target once more what is armed: one has been replaced, say."""
         for owner in tuple(self._owners.get(target, ())):
-            owner.arm(armed)
+            owner.arm(self._of(target, owner))
 
     def injected(self) -> dict[tuple[str, str], int]:
         """Injections since boot by (target, kind), for the metrics page; cleared ones too."""

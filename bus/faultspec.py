@@ -7,7 +7,8 @@ Two forms, told apart by what stands before the first colon:
 
 The first is for services and devices. Its attributes are those of Linux's fault injection
 (Documentation/fault-injection): `probability` in percent, `interval` (every n-th eligible one),
-`times` (how often at most; -1 for no limit), `space` (what passes before the first: calls, bytes
+`times` (how often at most; -1 for no limit, which is also meant where nothing is said, but for
+what happens `ONCE`), `space` (what passes before the first: calls, bytes
 for nic, disk and heap), `verbose`. A duration has its unit: 50ms, 2s, 10us.
 
 The second is strace(1)'s `--inject`, for system calls: error, retval, signal, syscall,
@@ -167,6 +168,9 @@ DEVICE_KINDS: dict[str, dict[str, Attributes]] = {
     "entropy": {"repeat": {}, "zero": {}},
 }
 """Faults of devices; where one has the name of a service's fault, it is the device's."""
+
+ONCE = frozenset({"crash", "hang", "jump", "power_cut"})
+"""Kinds that strike once where `times` is not said; all others go on until they are cleared."""
 
 REQUIRED = {
     ("clock", "jump"): ("by",),

@@ -211,6 +211,8 @@ def _not_there(number: int, gate: Gate) -> Handler:
 class CallInjector:
     """Does the faults of system calls in one gate; an `Injector` of the registry's `CALLS`."""
 
+    kinds = ("error", "retval", "signal", "delay")
+
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 

@@ -71,6 +71,8 @@ class Kernel:
         """How often each system call was made, by number."""
         self.unknown_calls: dict[int, int] = {}
         self.fault_count = 0
+        self.failed_calls = 0
+        """System calls and page faults that failed as a service could not be reached."""
         self.ended = Usage()
         """What processes that are gone have used."""
         self.settle: Callable[[Thread], None] = lambda thread: None

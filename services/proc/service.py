@@ -265,7 +265,7 @@ class ProcService:
             "futex": len(kernel.futexes),
             "address space": spaces,
             "file node in use": (await kernel.fs.call(Caches())).in_use - self._nodes_at_start,
-            "byte of reservations": kernel.admission.current,
+            "byte of reservations": kernel.admission.outstanding,
         }
         return [f"{count} {what}(s) left" for what, count in counts.items() if count]
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import traceback
 import types
-from errno import EFAULT, EINTR, ENOMEM, ENOSYS
+from errno import EFAULT, EINTR, EIO, ENOMEM, ENOSYS
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from bus.errors import PosixError
+from bus.errors import PosixError, ServiceUnavailable
 from bus.ledger import OutOfHeap
 from services.drivers.cpu.api import ERROR_FETCH, ERROR_WRITE, R8, R9, R10, RAX, RDI, RDX, RSI
 from services.drivers.ram.api import DOORBELL_TLB
@@ -287,7 +287,13 @@ class Gate:
         self.core.regs[RAX] = -ENOSYS & U64
 
     def bug(self, thread: Thread, call: Call, error: Exception) -> int:
-        """An exception that no handler may raise: the process dies, the kernel lives."""
+        """An exception that no handler may raise: the process dies, the kernel lives.
+
+        A service that cannot be reached, though, is to a program what a broken device is.
+        """
+        if isinstance(error, ServiceUnavailable):
+            self.kernel.failed_calls += 1
+            return -EIO
         text = "".join(traceback.format_exception(error))
         process = thread.process
         self.kernel.log(
@@ -333,6 +339,10 @@ class Gate:
                 await oom.relieve(thread, vaddr)
             else:  # the page's store failed
                 faults.memory(thread, vaddr, error, SIGBUS, BUS_ADRERR)
+            return
+        except ServiceUnavailable:
+            thread.kernel.failed_calls += 1
+            faults.memory(thread, vaddr, error, SIGBUS, BUS_ADRERR)
             return
         if violation is not None:
             faults.memory(thread, vaddr, error, violation.signal, violation.code)

@@ -101,6 +101,8 @@ def test_straces_other_words() -> None:
 
 
 class _Owner:
+    kinds = ("crash", "hang", "delay", "corrupt")
+
     def __init__(self) -> None:
         self.armed: Sequence[Armed] = ()
 
@@ -122,6 +124,8 @@ def test_an_owner_is_told_what_is_armed() -> None:
     assert [one.number for one in owner.armed] == [first, second]
     with pytest.raises(FaultError, match="never lies"):
         registry.add("fs:corrupt")
+    with pytest.raises(FaultError, match=r"fs cannot do that here .*crash, delay, hang"):
+        registry.add("fs:drop")
     with pytest.raises(FaultError, match="9 is not armed"):
         registry.clear(9)
     assert registry.clear(first) == 1
@@ -138,17 +142,19 @@ def _pattern(spec: str, seed: int = 0, count: int = 40) -> str:
 
 
 def test_how_often_a_fault_strikes() -> None:
-    assert _pattern("fs:crash", count=3) == "XXX"
+    assert _pattern("fs:delay", count=3) == "XXX"
+    assert _pattern("fs:crash", count=3) == "X.."
+    assert _pattern("fs:crash,times=-1", count=3) == "XXX"
     assert _pattern("fs:crash,times=2", count=5) == "XX..."
-    assert _pattern("fs:crash,interval=3", count=9) == "..X..X..X"
+    assert _pattern("fs:delay,interval=3", count=9) == "..X..X..X"
     assert _pattern("fs:crash,space=4,times=1", count=7) == "....X.."
-    some = _pattern("fs:crash,probability=30", count=1000)
+    some = _pattern("fs:delay,probability=30", count=1000)
     assert 230 < some.count("X") < 370
 
 
 def test_the_seed_decides() -> None:
-    assert _pattern("fs:crash,probability=50", 1) == _pattern("fs:crash,probability=50", 1)
-    assert _pattern("fs:crash,probability=50", 1) != _pattern("fs:crash,probability=50", 2)
+    assert _pattern("fs:delay,probability=50", 1) == _pattern("fs:delay,probability=50", 1)
+    assert _pattern("fs:delay,probability=50", 1) != _pattern("fs:delay,probability=50", 2)
 
 
 def test_injections_are_counted_after_the_fault_is_cleared() -> None:

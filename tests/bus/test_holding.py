@@ -78,7 +78,7 @@ async def test_what_is_interposed_holds_over_a_restart_and_comes_off() -> None:
     bus, port = new_bus()
     struck: list[str] = []
 
-    def wrapper(kind: type[Any], handler: Handler) -> Handler:
+    def wrapper(kind: type[Any], handler: Handler, caller: str) -> Handler:
         async def handle(call: Any) -> Any:
             struck.append(kind.__name__)
             return await handler(call)
@@ -108,7 +108,7 @@ async def test_a_crash_at_the_door_repeats_nothing() -> None:
         await trio.lowlevel.checkpoint()
         bus.serve("held", {Add: counter.add})
 
-    def wrapper(kind: type[Any], handler: Handler) -> Handler:
+    def wrapper(kind: type[Any], handler: Handler, caller: str) -> Handler:
         async def handle(call: Any) -> Any:
             if not left:
                 return await handler(call)

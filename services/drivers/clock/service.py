@@ -19,6 +19,7 @@ import trio
 
 from bus.errors import MalformedRequest
 from services.drivers.clock.api import BOOTTIME, MONOTONIC, REALTIME, Now, SetRealtime, Sleep
+from services.drivers.clock.faults import ClockFaults
 
 ReadClock = Callable[[], int]
 
@@ -26,6 +27,9 @@ ReadClock = Callable[[], int]
 def host_boottime_ns() -> int:
     """The host's clock that goes on while it is suspended, ns (clock_gettime(2))."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+Kept = tuple[int, int, int, ClockFaults]
 
 
 class ClockService:
@@ -37,15 +41,15 @@ class ClockService:
         realtime_ns: ReadClock = time.time_ns,
         monotonic_ns: ReadClock = time.monotonic_ns,
         boottime_ns: ReadClock = host_boottime_ns,
-        kept: tuple[int, int, int] | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self._realtime_ns = realtime_ns
-        self._monotonic_ns = monotonic_ns
-        self._boottime_ns = boottime_ns
-        self._monotonic_boot, self._boottime_boot, self._realtime_offset = kept or (
-            monotonic_ns(),
-            boottime_ns(),
-            0,
+        self._host = realtime_ns, monotonic_ns, boottime_ns
+        self._tune: Callable[[], None] = lambda: None
+        self.injector = ClockFaults(monotonic_ns) if kept is None else kept[3]
+        self.injector.on_change = self._read_anew
+        self._read_anew()
+        self._monotonic_boot, self._boottime_boot, self._realtime_offset = (
+            (monotonic_ns(), boottime_ns(), 0) if kept is None else kept[:3]
         )
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: self._make_now(),
@@ -53,9 +57,17 @@ class ClockService:
             SetRealtime: self.set_realtime,
         }
 
-    def keep(self) -> tuple[int, int, int]:
-        """The moment of boot, on two clocks, and what the time of day was set by."""
-        return self._monotonic_boot, self._boottime_boot, self._realtime_offset
+    def keep(self) -> Kept:
+        """The moment of boot on two clocks, what set the time of day, and what faults did."""
+        return self._monotonic_boot, self._boottime_boot, self._realtime_offset, self.injector
+
+    def _read_anew(self) -> None:
+        """Take the host's clocks as the faults show them, from now on."""
+        realtime_ns, monotonic_ns, boottime_ns = self._host
+        self._realtime_ns = self.injector.stepped(realtime_ns)
+        self._monotonic_ns = self.injector.skewed(monotonic_ns)
+        self._boottime_ns = self.injector.skewed(boottime_ns)
+        self._tune()
 
     def _make_now(self) -> Callable[[Now], Awaitable[int]]:
         realtime_ns, monotonic_ns = self._realtime_ns, self._monotonic_ns
@@ -71,6 +83,11 @@ class ClockService:
                 return self._boottime_ns() - self._boottime_boot
             raise MalformedRequest(f"clock {clock} is none of REALTIME, MONOTONIC, BOOTTIME")
 
+        def tune() -> None:
+            nonlocal realtime_ns, monotonic_ns
+            realtime_ns, monotonic_ns = self._realtime_ns, self._monotonic_ns
+
+        self._tune = tune
         return now
 
     async def sleep(self, request: Sleep) -> None:

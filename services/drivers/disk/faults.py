@@ -104,8 +104,8 @@ class DiskFaults:
 
     def refuse(self, fault: Fault | CallFault) -> str | None:
         """Why it cannot be."""
-        if not isinstance(fault, Fault) or fault.kind not in KINDS:
-            return f"the disk does not know it (it knows {', '.join(KINDS)})"
+        if not isinstance(fault, Fault):
+            return "no fault of the disk"
         sector = int(fault.attributes.get("sector", 0))
         if sector >= self.sectors:
             return f"sector is {sector} (the disk's last is {self.sectors - 1})"
@@ -115,7 +115,7 @@ class DiskFaults:
 
     def arm(self, faults: Sequence[Armed]) -> None:
         """These, and no others."""
-        self._armed = tuple(one for one in faults if self.refuse(one.fault) is None)
+        self._armed = tuple(faults)
         numbers = {one.number for one in self._armed}
         for number in [one for one in self._healed if one not in numbers]:
             del self._healed[number]

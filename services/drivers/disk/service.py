@@ -15,7 +15,7 @@ import trio
 
 from bus.errors import PosixError
 from services.drivers.disk import api
-from services.drivers.disk.faults import PLAIN, DiskFaults, Verdict
+from services.drivers.disk.faults import KINDS, PLAIN, DiskFaults, Verdict
 from services.drivers.disk.media import Image, PowerCache
 from services.drivers.disk.queue import ATTEMPTS, DEADLINE_S, Command, Kind, Queue, Transfer
 from services.drivers.disk.workers import Workers
@@ -306,6 +306,13 @@ class DiskService:
                     return
 
     # faults
+
+    @property
+    def injector(self) -> DiskService:
+        """Who does the faults of the disk."""
+        return self
+
+    kinds = KINDS
 
     def refuse(self, fault: Fault | CallFault) -> str | None:
         """`bus.faults.Injector`."""

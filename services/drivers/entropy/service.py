@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus.errors import MalformedRequest
 from services.drivers.entropy.api import Draw
+from services.drivers.entropy.faults import EntropyFaults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,13 +47,18 @@ class SeededStream:
 class EntropyService:
     """Draws from the host, or from `seed` where one is given."""
 
-    def __init__(self, seed: int | None = None, kept: Callable[[int], bytes] | None = None) -> None:
-        self._take = kept or (os.urandom if seed is None else SeededStream(seed).take)
+    def __init__(self, seed: int | None = None, kept: EntropyFaults | None = None) -> None:
+        plain = os.urandom if seed is None else SeededStream(seed).take
+        self.injector = EntropyFaults(plain) if kept is None else kept
+        self._take = self.injector.serve(self._draw_from)
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {Draw: self.draw}
 
-    def keep(self) -> Callable[[int], bytes]:
-        """Where in the seed's stream we are."""
-        return self._take
+    def keep(self) -> EntropyFaults:
+        """Where in the seed's stream we are, and what faults do to it."""
+        return self.injector
+
+    def _draw_from(self, take: Callable[[int], bytes]) -> None:
+        self._take = take
 
     async def draw(self, request: Draw) -> bytes:
         """Random bytes; never waits, as the host's pool is full long before we run."""

@@ -1,7 +1,7 @@
 """The link: what connects the card's rings with a back end, and the one seam for its faults.
 
 Every frame that crosses passes here, in both directions: this is where it is counted and captured,
-and where delay and loss will be injected by a link of another class.
+and where faults strike (`faults`, which replaces methods of the link while some are armed).
 
 Downwards a frame is views of RAM, virtio_net_hdr first, good until `transmit` returns. Upwards
 there are two ways into a receive buffer: `reserve` its views, write, and `commit` (a tap reads

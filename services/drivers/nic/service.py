@@ -14,6 +14,7 @@ import trio
 from bus.errors import PosixError
 from services.drivers.nic.api import Attach, Card, Describe, Detach, Kick, Wires
 from services.drivers.nic.card import Rings
+from services.drivers.nic.faults import NicFaults
 from services.drivers.nic.link import Link
 from services.drivers.nic.rings import RingBroken
 
@@ -81,7 +82,7 @@ def _connect(network: Network, published: Sequence[Published], link: Link, rings
     return Nothing(link)
 
 
-Kept = tuple[Link, Rings, Backend, "Recorder | None"]
+Kept = tuple[Link, Rings, Backend, "Recorder | None", NicFaults]
 
 
 def _insert(
@@ -96,7 +97,8 @@ def _insert(
     link = Link(recorder)
     rings = Rings(ram.bytes, wires, link)
     try:
-        return link, rings, _connect(network, published, link, rings), recorder
+        backend = _connect(network, published, link, rings)
+        return link, rings, backend, recorder, NicFaults(link)
     except BaseException:
         if recorder is not None:
             recorder.close()
@@ -117,7 +119,7 @@ class NicService:
     ) -> None:
         if kept is None:
             kept = _insert(ram, wires, network, published, pcap)
-        self.link, self.rings, self.backend, self._recorder = kept
+        self.link, self.rings, self.backend, self._recorder, self.injector = kept
         self._failed: trio.Event | None = None
         self._failure: Exception | None = None
         wires.doorbell = self.doorbell
@@ -172,6 +174,7 @@ class NicService:
         self._failed = failed = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._run_backend)
+            nursery.start_soon(self.injector.run)
             task_status.started()
             await failed.wait()
             assert self._failure is not None
@@ -196,8 +199,8 @@ class NicService:
         }
 
     def keep(self) -> Kept:
-        """The rings as they stand, and the back end with its connections."""
-        return self.link, self.rings, self.backend, self._recorder
+        """The rings as they stand, the back end with its connections, and what faults hold up."""
+        return self.link, self.rings, self.backend, self._recorder, self.injector
 
     def close(self) -> None:
         """Detach, and leave nothing behind on the host."""
