@@ -212,6 +212,7 @@ class ServiceInjector:
         self._scope = scope
         self.kinds = SERVICE_KINDS.keys() - DEVICE_KINDS.get(service, {}).keys()
         """What is no fault of the device that the service drives."""
+        self._interposed = False
 
     def _kinds(self) -> list[type[Any]]:
         """What the service is asked: what it serves, not what it declares."""
@@ -246,4 +247,6 @@ class ServiceInjector:
                 return handler
             return _Door(self._bus, self._service, self._scope, kind, caller, handler, meant).handle
 
-        self._bus.interpose(self._service, door if faults else None)
+        if faults or self._interposed:
+            self._interposed = bool(faults)
+            self._bus.interpose(self._service, door if faults else None)

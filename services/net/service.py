@@ -174,8 +174,8 @@ class NetService:
             await self._interrupted.wait()
             self._interrupted = trio.Event()
             more = True
-            self._rounds += 1
             while more:
+                self._rounds += 1
                 self.network.now_ns = await self._clock.call(NOW)
                 more = self.card.drain(FRAMES_AT_ONCE)
                 self._after()

@@ -61,7 +61,7 @@ class Striker:
         self.every, self.left, self.calls, self.struck = every, most, 0, 0
         machine.bus.interpose(service, self.wrap)
 
-    def wrap(self, kind: type[Any], handler: Handler) -> Handler:
+    def wrap(self, kind: type[Any], handler: Handler, caller: str) -> Handler:
         bus, service = self.machine.bus, self.service
 
         async def handle(call: Any) -> Any:
@@ -150,7 +150,7 @@ def test_a_service_that_always_crashes_ends_the_kernel_in_words(tmp_path: Path) 
 
 def test_state_that_does_not_hold_is_not_taken_up(tmp_path: Path) -> None:
     def spoil(machine: Machine) -> None:
-        def wrap(kind: type[Any], handler: Handler) -> Handler:
+        def wrap(kind: type[Any], handler: Handler, caller: str) -> Handler:
             async def handle(call: Any) -> Any:
                 machine.bus.interpose("vm", None)
                 core = machine.services["vm"].core  # type: ignore[attr-defined]

@@ -296,7 +296,7 @@ async def test_a_call_that_hangs_is_repeated_by_the_next_incarnation(
     async with supervise(bus, TOPOLOGY, never) as supervisor:
         await supervisor.start("low", lambda: Counter(supervisor.kept.get("low"), []))
 
-        def hang_once(kind: Any, handler: Any) -> Any:
+        def hang_once(kind: Any, handler: Any, caller: str) -> Any:
             async def handle(call: Any) -> Any:
                 bus.interpose("low", None)
                 await bus.hang("low")
