@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from boot import VERSION
-from boot.control.grammar import split_exec
-from boot.options import USAGE_STATUS, build_parser, split_command, to_config
+from boot.control.grammar import fault_words, split_exec
+from boot.options import USAGE_STATUS, build_parser, split_command, to_config, with_file
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +57,7 @@ def _hold_closed_streams() -> None:
 
 def _run(words: Sequence[str], parser: argparse.ArgumentParser) -> int:
     ours, command = split_command(words)
-    config = to_config(parser.parse_args(["run", *ours]), command)
+    config = to_config(*with_file(parser, ours, command))
 
     import errno
 
@@ -118,6 +118,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if words[0] == "bench":
         return _bench(words[1:])
     words, program = split_exec(words) if words[0] == "exec" else (words, ())
+    words = fault_words(words) if words[0] == "fault" else words
     options = parser.parse_args(list(words))
     options.program = program
     if options.command == "graph":

@@ -63,6 +63,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read options from a TOML file: ram = \"2G\", fault = [\"net:crash\"], command = [...]",
+    )
     guest = run.add_argument_group("what the program sees")
     guest.add_argument(
         "--root",
@@ -294,6 +299,22 @@ def split_command(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
             if value is not None:
                 options.append(words[value])
     return options, ()
+
+
+def with_file(
+    parser: argparse.ArgumentParser, ours: Sequence[str], command: tuple[str, ...]
+) -> tuple[argparse.Namespace, tuple[str, ...]]:
+    """What `hardtack run` is told, by its configuration file and by its own words after that."""
+    said = parser.parse_args(["run", *ours])
+    if said.config is None:
+        return said, command
+    from boot import configfile
+
+    plain = vars(parser.parse_args(["run"])).keys() - {"command", "config"}
+    flags = {word.removeprefix("--") for word in _FLAGS - {"-h", "--help"}}
+    names = {name.replace("_", "-") for name in plain}
+    words, program = configfile.read(said.config, names, flags)
+    return parser.parse_args(["run", *words, *ours]), command or program
 
 
 def to_config(options: argparse.Namespace, command: tuple[str, ...]) -> Config:

@@ -84,7 +84,7 @@ def _add_fault(commands: Any) -> None:
     fault = commands.add_parser(
         "fault",
         help="inject faults into a running kernel, list and clear them",
-        description="net:crash   fs:delay,time=50ms,probability=10   read:error=EIO:when=3+2",
+        description="net crash   add fs:delay,time=50ms,probability=10   add read:error=EIO:when=3+2",
         allow_abbrev=False,
     )
     actions = fault.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -93,6 +93,22 @@ def _add_fault(commands: Any) -> None:
     _new(actions, "list", "what is armed, how often it could strike, and did")
     clear = _new(actions, "clear", "disarm")
     clear.add_argument("number", nargs="*", type=int, metavar="N", help="which ones (all)")
+
+
+_FAULT_ACTIONS = ("add", "list", "clear")
+
+
+def fault_words(words: Sequence[str]) -> list[str]:
+    """`fault net crash [NAME=VALUE ...]`, and `fault net:crash`, mean `fault add ...`."""
+    ours = list(words)
+    if len(ours) < 2 or ours[1].startswith("-") or ours[1] in _FAULT_ACTIONS:
+        return ours
+    if ":" in ours[1]:
+        return [ours[0], "add", *ours[1:]]
+    end = next((at for at, word in enumerate(ours) if word.startswith("-")), len(ours))
+    if end < 3:
+        return ours  # argparse tells what there is
+    return [ours[0], "add", f"{ours[1]}:{','.join(ours[2:end])}", *ours[end:]]
 
 
 def split_exec(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
