@@ -66,7 +66,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--config",
         metavar="FILE",
-        help="read options from a TOML file: ram = \"2G\", fault = [\"net:crash\"], command = [...]",
+        help='read options from a TOML file: ram = "2G", fault = ["net:crash"], command = [...]',
     )
     guest = run.add_argument_group("what the program sees")
     guest.add_argument(
