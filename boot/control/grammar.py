@@ -84,7 +84,7 @@ def _add_fault(commands: Any) -> None:
     fault = commands.add_parser(
         "fault",
         help="inject faults into a running kernel, list and clear them",
-        description="net crash   add fs:delay,time=50ms,probability=10   add read:error=EIO:when=3+2",
+        description="net crash   fs delay time=50ms probability=10   add read:error=EIO:when=3+2",
         allow_abbrev=False,
     )
     actions = fault.add_subparsers(dest="action", metavar="ACTION", required=True)
