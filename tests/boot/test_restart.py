@@ -129,7 +129,7 @@ def test_no_program_notices_that_a_service_crashes(service: str, tmp_path: Path)
 def test_no_program_notices_that_a_service_hangs(service: str, tmp_path: Path) -> None:
     every = 200 if service in ("fs", "vm", "clock") else 1
     status, said, striker, children = run(
-        ("/bin/sh", "-c", SCRIPT),
+        ("/bin/sh", "-c", SCRIPT + "sleep 1\n"),  # for those that only the pulse calls
         tmp_path / "out",
         lambda machine: Striker(machine, service, "hang", every, 4),
     )

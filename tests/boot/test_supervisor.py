@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -286,6 +287,23 @@ async def test_a_service_whose_tasks_hang_is_restarted(autojump_clock: MockClock
         assert (child.generation, child.hangs) == (2, 1)
         assert child.recoveries[0] == pytest.approx(1.0, abs=0.1)
     assert "no answer in 1 s" in supervisor.epitaphs[0].crash.error
+
+
+async def test_a_host_that_stops_us_all_for_a_while_is_no_hang() -> None:
+    topology = Topology((ServiceSpec("low", 0, restart=Restart(hang_s=0.2)),))
+
+    class Slow(Low):
+        async def ping(self) -> None:
+            await trio.sleep(0.01)
+            time.sleep(0.4)  # noqa: ASYNC251 (the host runs something else)
+            await trio.sleep(0.01)
+
+    bus = Bus(topology.ranks, topology.peers)
+    async with supervise(bus, topology, never) as supervisor:
+        await supervisor.start("low", Slow)
+        await trio.sleep(1.5)
+        (child,) = supervisor.children
+        assert (child.generation, child.hangs) == (1, 0)
 
 
 async def test_a_call_that_hangs_is_repeated_by_the_next_incarnation(

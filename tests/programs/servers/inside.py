@@ -155,7 +155,8 @@ def serving(
             said, complaints = process.communicate(timeout=STOP_S)
         finally:
             process.kill()
-    assert (process.returncode, complaints, said) == (0, "", "")
+    ended = (process.returncode, complaints, said)
+    assert ended == (0, "", ""), ended
 
 
 def run_inside(script: str, *options: str, limit_s: float = LIMIT_S) -> str:
