@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.drivers.cpu import api as cpu
+from services.drivers.cpu import probe
 from services.drivers.cpu.engine import UnicornCore
 from services.drivers.ram.api import DOORBELL_TLB, Ram
 
@@ -175,3 +176,19 @@ def test_an_error_in_a_trap_leaves_run(machine: Machine) -> None:
     machine.load("0f05")
     with pytest.raises(ValueError, match="kept and raised again"):
         machine.core.run()
+
+
+def test_a_core_that_changed_other_fields_meanwhile_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, find = [], probe.find_exit_fields
+
+    def unclear(address: int, stop: Callable[[], None]) -> tuple[int, int]:
+        looks.append(address)
+        if len(looks) < 3:
+            raise probe.LayoutUnknown("a stop changes 6 bytes of the core, not 3")
+        return find(address, stop)
+
+    monkeypatch.setattr(probe, "find_exit_fields", unclear)
+    Machine()
+    assert len(looks) == 3
