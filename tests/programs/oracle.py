@@ -185,6 +185,12 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def _default_signals() -> None:
+    """What nohup(1) and shells' background jobs ignore, commands of ours do not."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def execute(
     argv: Sequence[str], stdin: bytes, cwd: Path, env: Mapping[str, str], limit_s: float = LIMIT_S
 ) -> Outcome:
@@ -198,6 +204,7 @@ def execute(
         cwd=cwd,
         env=env,
         start_new_session=True,
+        preexec_fn=_default_signals,
     ) as process:
         timed_out = False
         try:
