@@ -1,8 +1,8 @@
 """Running scripts: their system calls go through the table, as if the program had made them.
 
-`Run` is what a script sees of the kernel (`script.api.Caller`). A handler is driven on the spot,
+`Calls` is what scripts see of the kernel (`script.api.Caller`). A handler is driven on the spot,
 with the row's own reservation; where it waits, its coroutine is kept, the script's coroutine
-yields, and `run` awaits the first before it resumes the second. So one thread waits and nobody
+yields, and `_rest` awaits the first before it resumes the second. So one thread waits and nobody
 else, and a deep reservation that fails unwinds the inner call alone: the script is never run twice.
 
 The calls that act on registers (fork, execve, exit, sigreturn), wait with another signal mask for
@@ -32,8 +32,10 @@ from services.proc.trap import FRESH, TURN_NS, drive
 from services.script.api import (
     BLOCKED,
     FAILED,
+    LEAST_RESULT,
     STOPPED,
     TO_USER,
+    Attach,
     Explain,
     Forget,
     Load,
@@ -43,14 +45,15 @@ from services.script.api import (
 from services.vm.api import PageMiss
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-    from services.proc.table import Call
+    from services.proc.kernel import Kernel
     from services.proc.task import Thread
     from services.proc.trap import Gate
     from services.script.api import Failure
 
-MAX_ERRNO = 4095
+SMALL = 1 << 53
+"""Results below it are as they are; larger ones may be negative as the program sees them."""
 REFUSED = frozenset(("lua_syscall", "register_lua_syscall", "rt_sigsuspend"))
 
 
@@ -60,101 +63,110 @@ def bindings() -> dict[str, int]:
     return {call.name: call.number | call.arity << 16 for call in CALLS.values()}
 
 
-def allowed(gate: Gate) -> list[Call | None]:
-    """The table as scripts have it: None where a call is refused."""
-    kernel = gate.kernel
-    table: list[Call | None] | None = kernel.extra.get("script_table")
-    if table is None:
-        table = kernel.extra["script_table"] = [
-            None if call is None or call.deferred or call.name in REFUSED else call
-            for call in gate.plain
-        ]
-    return table
-
-
 class Run:
-    """One lua_syscall (or registration) in progress, for one thread."""
+    """One lua_syscall, or registration, in progress: whose it is, and its time."""
 
-    __slots__ = (
-        "_admit",
-        "_counts",
-        "_gate",
-        "_kernel",
-        "_pending",
-        "_release",
-        "_since_ns",
-        "_table",
-        "_thread",
-        "_turn_ns",
-        "_used_ns",
-        "over",
-    )
+    __slots__ = ("over", "pending", "since_ns", "thread", "turn_ns", "used_ns")
 
     def __init__(self, thread: Thread) -> None:
-        self._thread = thread
-        self._kernel = kernel = thread.kernel
-        self._gate: Gate = kernel.extra["gate"]
-        self._counts = kernel.call_counts
-        self._admit, self._release = kernel.admission.try_admit, kernel.admission.release
-        self._table = allowed(self._gate)
-        self._pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
-        self._since_ns = self._turn_ns = perf_counter_ns()
-        self._used_ns = 0
+        self.thread = thread
+        self.pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
+        """The call that blocked: its coroutine, and what it yielded."""
+        self.since_ns = self.turn_ns = perf_counter_ns()
+        self.used_ns = 0
         self.over = False
         """It was stopped because its time was up."""
 
-    def again(self, thread: Thread) -> Run:
-        """The same for another call, which need not be made anew."""
-        self._thread = thread
-        self._since_ns = self._turn_ns = perf_counter_ns()
-        self._used_ns = 0
-        self.over = False
-        return self
+    async def wait(self) -> int | None:
+        """Wait for the call that blocked; what it answered."""
+        assert self.pending is not None
+        coroutine, yielded = self.pending
+        self.pending = None
+        self.used_ns += perf_counter_ns() - self.since_ns
+        try:
+            result: int | None = await drive(coroutine, yielded)
+        finally:
+            self.since_ns = self.turn_ns = perf_counter_ns()
+            self.thread.restart = RESTART_NEVER
+        return result
 
-    # Asked by the script ----------------------------------------------------------------------
+    def drop(self) -> None:
+        """The script will not go on; nor will what it waited for."""
+        if self.pending is not None:
+            self.pending[0].close()
+            self.pending = None
+
+
+class Calls:
+    """What scripts ask of the kernel (`script.api.Caller`), for the run that is under way now."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._gate: Gate = kernel.extra["gate"]
+        self.run: Run | None = None
+        self.raised: BaseException | None = None
+        """What may not pass through Lua; it goes on when the script has been stopped."""
+        self.made = 0
+        self.perform = self._make_perform()
 
     def look_up(self, name: str) -> int:
         """Number and arity of a system call."""
         return bindings().get(name, -1)
 
-    def perform(self, number: int, arguments: tuple[int, ...]) -> int:
-        """Make a system call."""
-        thread, call = self._thread, self._table[number]
-        if thread.killed:
-            return STOPPED
-        if call is None:
-            return -EPERM
-        self._counts[number] += 1
-        gate, bound = self._gate, call.bound
-        if self._kernel.slow_path is not None or (bound and not self._admit(bound)):
-            return self._keep(number, gate.slowly(thread, call, _six(arguments)), FRESH)
-        try:
-            result = call.handler(thread, *arguments)
-            if call.blocking:
-                try:
-                    yielded = result.send(None)  # type: ignore[union-attr]
-                except StopIteration as finished:
-                    result = finished.value
-                else:
-                    rest = gate.finish(thread, call, result, yielded, _six(arguments))
-                    return self._keep(number, rest, FRESH)
-        except PosixError as error:
-            result = -error.errno
-        except Interrupted:
-            result = -EINTR
-        except OutOfHeap as short:
-            self._release(bound)
-            again = gate.slowly(thread, call, _six(arguments), short.wanted_bytes)
-            return self._keep(number, again, FRESH)
-        except Exception as error:
-            result = gate.bug(thread, call, error)
-        if bound:
-            self._release(bound)
-        return self._settled(result)  # type: ignore[arg-type]
+    def _make_perform(self) -> Callable[..., int]:  # noqa: C901 (as the trap)
+        kernel, gate, counts = self._kernel, self._gate, self._kernel.call_counts
+        try_admit, release = kernel.admission.try_admit, kernel.admission.release
+        table = [
+            None if call is None or call.deferred or call.name in REFUSED else call
+            for call in gate.plain
+        ]
+
+        def perform(number: int, *arguments: int) -> int:  # noqa: C901
+            run, call = self.run, table[number]
+            assert run is not None
+            thread = run.thread
+            if thread.killed:
+                return STOPPED
+            if call is None:
+                return -EPERM
+            counts[number] += 1
+            self.made += 1
+            bound = call.bound
+            if kernel.slow_path is not None or (bound and not try_admit(bound)):
+                return self._keep(number, gate.slowly(thread, call, _six(arguments)))
+            try:
+                result: Any = call.handler(thread, *arguments)
+                if call.blocking:
+                    try:
+                        yielded = result.send(None)
+                    except StopIteration as finished:
+                        result = finished.value
+                    else:
+                        rest = gate.finish(thread, call, result, yielded, _six(arguments))
+                        return self._keep(number, rest)
+            except PosixError as error:
+                result = -error.errno
+            except Interrupted:
+                result = -EINTR
+            except OutOfHeap as short:
+                release(bound)
+                again = gate.slowly(thread, call, _six(arguments), short.wanted_bytes)
+                return self._keep(number, again)
+            except Exception as error:
+                result = gate.bug(thread, call, error)
+            except BaseException as error:
+                self.raised, result = error, STOPPED
+            if bound:
+                release(bound)
+            return result if thread.saved_mask is None and result < SMALL else word(thread, result)
+
+        return perform
 
     def copy(self, direction: int, vaddr: int, buffer: memoryview) -> int:
         """copyin and copyout, with the program's own rights."""
-        memory = self._thread.space.memory
+        assert self.run is not None
+        thread = self.run.thread
+        memory = thread.space.memory
         try:
             if direction == TO_USER:
                 memory.write_bytes(vaddr, buffer)
@@ -163,75 +175,66 @@ class Run:
         except PosixError:
             return -EFAULT
         except PageMiss:
-            return self._keep(-1, self._copy_slowly(direction, vaddr, buffer), FRESH)
+            return self._keep(-1, _copy_slowly(thread, direction, vaddr, buffer))
         return 0
 
     def look(self) -> int:
         """The clock, and whether the thread still lives."""
-        now = perf_counter_ns()
-        if self._thread.killed:
+        run, now = self.run, perf_counter_ns()
+        assert run is not None
+        if run.thread.killed:
             return STOPPED
-        if self._used_ns + now - self._since_ns > self._kernel.script_limits.time_ns:
-            self.over = True
+        if run.used_ns + now - run.since_ns > self._kernel.script_limits.time_ns:
+            run.over = True
             return STOPPED
-        if now - self._turn_ns > TURN_NS:
-            return self._keep(-1, _give_way(), FRESH)
+        if now - run.turn_ns > TURN_NS:
+            return self._keep(-1, _give_way())
         return 0
 
     def abandon(self) -> int:
         """The script cannot yield here: its call ends before it has begun to wait."""
-        pending, self._pending = self._pending, None
-        assert pending is not None
-        pending[0].close()
+        assert self.run is not None
+        self.run.drop()
         return -EDEADLK
 
-    # For `run` --------------------------------------------------------------------------------
-
-    async def pending(self) -> int:
-        """Wait for the call that blocked; its result."""
-        thread, pending = self._thread, self._pending
-        assert pending is not None
-        self._pending = None
-        self._used_ns += perf_counter_ns() - self._since_ns
-        try:
-            return self._settled(await drive(*pending))
-        finally:
-            self._since_ns = self._turn_ns = perf_counter_ns()
-            thread.restart = RESTART_NEVER
-
-    def drop(self) -> None:
-        """The script will not go on; nor will what it waited for."""
-        if self._pending is not None:
-            self._pending[0].close()
-            self._pending = None
-
-    # ------------------------------------------------------------------------------------------
-
-    def _keep(self, number: int, rest: Coroutine[Any, Any, Any], yielded: Any) -> int:
+    def _keep(self, number: int, rest: Coroutine[Any, Any, Any]) -> int:
+        run = self.run
+        assert run is not None
         if number >= 0:
-            self._thread.call_number = number
-        self._pending = rest, yielded
+            run.thread.call_number = number
+        run.pending = rest, FRESH
         return BLOCKED
 
-    def _settled(self, result: int | None) -> int:
-        """As the program would find it in RAX, signed; a mask for one call's wait is over."""
-        thread = self._thread
-        if thread.saved_mask is not None:
-            thread.blocked, thread.saved_mask = thread.saved_mask, None
-        if result is not None and -MAX_ERRNO <= result < 1 << 63:
-            return result
-        word = (result or 0) & U64
-        return word - (1 << 64) if word >> 63 else word
+    def complain(self) -> None:
+        """Raise what a script's call has raised."""
+        if self.raised is not None:
+            raised, self.raised = self.raised, None
+            raise raised
 
-    async def _copy_slowly(self, direction: int, vaddr: int, buffer: memoryview) -> int:
-        try:
-            if direction == TO_USER:
-                await self._thread.copyout(vaddr, bytes(buffer))
-            else:
-                buffer[:] = await self._thread.copyin(vaddr, len(buffer))
-        except PosixError as error:
-            return -error.errno
-        return 0
+
+def calls_of(kernel: Kernel) -> Calls:
+    """The kernel's, once there was a script."""
+    found: Calls = kernel.extra["scripts"]
+    return found
+
+
+def word(thread: Thread, result: int | None) -> int:
+    """As the program would find it in RAX, signed; a mask for one call's wait is over."""
+    if thread.saved_mask is not None:
+        thread.blocked, thread.saved_mask = thread.saved_mask, None
+    value = (result or 0) & U64
+    return value - (1 << 64) if value >> 63 else value
+
+
+async def _copy_slowly(thread: Thread, direction: int, vaddr: int, buffer: memoryview) -> int:
+    try:
+        if direction == TO_USER:
+            await thread.copyout(vaddr, bytes(buffer))
+        else:
+            buffer[:] = await thread.copyin(vaddr, len(buffer))
+    except PosixError as error:
+        return -error.errno
+    return 0
 
 
 def _six(arguments: tuple[int, ...]) -> tuple[int, ...]:
@@ -247,16 +250,17 @@ async def register(thread: Thread, source: bytes) -> ScriptFile:
     """A new script; EINVAL where it is none or its top level fails."""
     kernel = thread.kernel
     kernel.admission.more(kernel.script_limits.reserved_bytes)
-    run = Run(thread)
-    loaded = await kernel.script.call(Load(source, run))
-    file = ScriptFile(kernel.script, loaded.state)
+    if "scripts" not in kernel.extra:
+        kernel.extra["scripts"] = Calls(kernel)
+        await kernel.script.call(Attach(calls_of(kernel)))
+    state = await kernel.script.call(Load(source))
+    file = ScriptFile(kernel.script, state)
     file.holders += 1
     try:
-        value = await _go_on(thread, file, 0, run, loaded.value)
-        if value == FAILED:
-            await _failed(thread, file)
-        if value in (FAILED, STOPPED):
-            _stopped(thread, run)
+        calls = calls_of(kernel)
+        run = calls.run = Run(thread)
+        value = await kernel.script.call(Start(state, 0, ()))
+        if value < LEAST_RESULT and await _rest(calls, file, run, 0, value) < LEAST_RESULT:
             raise PosixError(EINVAL)
     except BaseException:
         await drop(file, thread)
@@ -267,24 +271,18 @@ async def register(thread: Thread, source: bytes) -> ScriptFile:
 
 async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], number: int) -> int:
     """lua_syscall: run the script; ENOEXEC where it fails."""
-    busy, slot = file.busy, 1
+    busy, slot, kernel = file.busy, 1, thread.kernel
     while slot in busy:
         slot += 1
     busy.add(slot)
     file.holders += 1
-    spare: list[Run] = thread.kernel.extra.setdefault("script_runs", [])
-    run = spare.pop().again(thread) if spare else Run(thread)
     try:
-        value = await thread.kernel.script.call(Start(file.state, slot, arguments, run))
-        if value == BLOCKED:
-            value = await _go_on(thread, file, slot, run, value)
+        calls = calls_of(kernel)
+        run = calls.run = Run(thread)
+        value = await kernel.script.call(Start(file.state, slot, arguments))
+        if value < LEAST_RESULT:
+            value = await _rest(calls, file, run, slot, value)
             thread.call_number = number
-        if value == FAILED:
-            await _failed(thread, file)
-            value = -ENOEXEC
-        elif value == STOPPED:
-            _stopped(thread, run)
-            value = -EINTR
     finally:
         busy.discard(slot)
         if file.holders > 1:
@@ -292,21 +290,29 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
         else:
             await drop(file, thread)
     thread.restart = RESTART_NEVER
-    if not spare:
-        spare.append(run)
-    return value
+    if value >= LEAST_RESULT:
+        return value
+    return -ENOEXEC if value == FAILED else -EINTR
 
 
-async def _go_on(thread: Thread, file: ScriptFile, slot: int, run: Run, value: int) -> int:
-    script = thread.kernel.script
+async def _rest(calls: Calls, file: ScriptFile, run: Run, slot: int, value: int) -> int:
+    """A script that has blocked, to its end; past a limit its process is killed."""
+    thread, script = run.thread, run.thread.kernel.script
+    calls.complain()
     while value == BLOCKED:
         try:
-            result = await run.pending()
+            result = word(thread, await run.wait())
         except BaseException:
             run.drop()
             await script.call(Forget(file.state, slot))
             raise
-        value = await script.call(Resume(file.state, slot, result, run))
+        calls.run = run
+        value = await script.call(Resume(file.state, slot, result))
+        calls.complain()
+    if value == FAILED:
+        await _failed(thread, file)
+    elif value == STOPPED and run.over:
+        _kill(thread, f"time limit of {thread.kernel.script_limits.time_ns / 1e6:g} ms")
     return value
 
 
@@ -316,11 +322,6 @@ async def _failed(thread: Thread, file: ScriptFile) -> None:
     if failure.memory:
         limit = thread.kernel.script_limits.memory_bytes
         _kill(thread, f"memory limit of {limit:,} bytes")
-
-
-def _stopped(thread: Thread, run: Run) -> None:
-    if run.over:
-        _kill(thread, f"time limit of {thread.kernel.script_limits.time_ns / 1e6:g} ms")
 
 
 def _kill(thread: Thread, what: str) -> None:

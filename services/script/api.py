@@ -1,7 +1,7 @@
 """What proc asks of script, and what script asks back while a script runs.
 
 A script runs inside of `Start` and `Resume`, in the caller's task. Its own system calls go to the
-`Caller` that came with the request, which answers at once: with the result, with `BLOCKED` where
+`Caller`, which answers at once: with the result, with `BLOCKED` where
 the call has to wait, or with `STOPPED` where the script may not go on. A blocked script answers
 `BLOCKED`; when its call has ended, `Resume` goes on with the result. One state may have many calls
 in progress, each in its own `slot`, which the caller chooses (1 and up).
@@ -10,14 +10,18 @@ in progress, each in its own `slot`, which the caller chooses (1 and up).
 from __future__ import annotations
 
 from errno import EINVAL
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from bus.message import Request, request
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BLOCKED, FAILED, STOPPED = -(1 << 60), -(1 << 61), -(1 << 62)
 """Answers that are no results of system calls; doubles hold them exactly."""
+LEAST_RESULT = -(1 << 59)
 MOST_SOURCE_BYTES = 1 << 16
 MOST_ARGUMENTS = 8
 SCRATCH_BYTES = 1 << 16
@@ -30,13 +34,19 @@ BESIDE_BYTES = 24 << 10
 
 
 class Caller(Protocol):
-    """The thread that runs a script, as the script needs it."""
+    """The kernel, as scripts need it: for the thread that runs one now. Nothing here may raise."""
+
+    @property
+    def made(self) -> int:
+        """System calls that scripts have made."""
+
+    @property
+    def perform(self) -> Callable[..., int]:
+        """(number, arguments...): make a system call. Its result as the program would see it, or
+        BLOCKED or STOPPED."""
 
     def look_up(self, name: str) -> int:
         """The number of a system call, its arity << 16; -1: there is none of that name."""
-
-    def perform(self, number: int, arguments: tuple[int, ...]) -> int:
-        """Make system call `number`: its result as the program would see it, or BLOCKED."""
 
     def copy(self, direction: int, vaddr: int, buffer: memoryview) -> int:
         """Between user memory and the buffer: 0, -EFAULT or BLOCKED."""
@@ -45,7 +55,7 @@ class Caller(Protocol):
         """Between turns of loops: 0 to go on, BLOCKED to give way, STOPPED at the limit."""
 
     def abandon(self) -> int:
-        """The blocked call cannot be waited for, as the script is in a function of C."""
+        """The blocked call cannot be waited for, as the script is in a function of C: its errno."""
 
 
 @attrs.frozen
@@ -87,28 +97,26 @@ class Counts:
     refused: int
 
 
-@attrs.frozen
-class Loaded:
-    """A new state's number, and how its top level went: 0, BLOCKED, FAILED or STOPPED."""
+@request("script")
+class Attach(Request[None]):
+    """Who answers what scripts ask; before the first `Load`."""
 
-    state: int
-    value: int
+    caller: Caller
 
 
 @request("script", errors=(EINVAL,))
-class Load(Request[Loaded]):
-    """A new state with the script of `source`; its top level runs, as a call in slot 0 does.
+class Load(Request[int]):
+    """A new state with the script of `source`; its number.
 
-    EINVAL: it is no script; `Explain` of state 0 says why.
+    EINVAL: it is no script; `Explain` of state 0 says why. Its top level is still to be run.
     """
 
     source: bytes
-    caller: Caller
 
 
 @request("script")
 class Start(Request[int]):
-    """Run `run` of a state with these arguments, as signed words.
+    """Call `run` of a state with these arguments, as signed words; in slot 0: run its top level.
 
     Replies with what it returned, or BLOCKED, FAILED or STOPPED.
     """
@@ -116,7 +124,6 @@ class Start(Request[int]):
     state: int
     slot: int
     arguments: tuple[int, ...]
-    caller: Caller
 
 
 @request("script")
@@ -126,7 +133,6 @@ class Resume(Request[int]):
     state: int
     slot: int
     result: int
-    caller: Caller
 
 
 @request("script")

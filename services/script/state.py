@@ -19,7 +19,7 @@ from services.script.api import BLOCKED, FAILED, SCRATCH_BYTES, STOPPED, Failure
 from services.script.instrument import BadScript, instrument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from services.script.api import Caller
 
 STATE = kind("script", "state")
 LOOKS_CHARACTERS = 16 << 10
@@ -41,29 +41,27 @@ def _library() -> bytes:
 
 
 class Doors:
-    """The kernel's functions as C callbacks: one set for all states, as one script runs at a time.
+    """The caller's functions as C callbacks: one set for all states."""
 
-    `perform`, `copy`, `look` and `abandon` are the running caller's, `look_up` finds bindings.
-    """
-
-    def __init__(
-        self,
-        perform: Callable[..., int],
-        copy: Callable[[int, int, int], int],
-        look: Callable[[], int],
-        abandon: Callable[[], int],
-        look_up: Callable[[bytes], int],
-    ) -> None:
+    def __init__(self, caller: Caller) -> None:
         word, unsigned = ctypes.c_int64, ctypes.c_uint64
+        self.caller = caller
         self.scratch = (ctypes.c_char * SCRATCH_BYTES)()
-        self.buffer = memoryview(self.scratch).cast("B")
+        buffer = memoryview(self.scratch).cast("B")
+
+        def copy(direction: int, vaddr: int, length_bytes: int) -> int:
+            return caller.copy(direction, vaddr, buffer[:length_bytes])
+
+        def look_up(name: bytes) -> int:
+            return caller.look_up(name.decode("latin-1"))
+
         made: dict[str, Any] = {
-            f"call{arity}": ctypes.CFUNCTYPE(word, word, *[unsigned] * arity)(perform)
+            f"call{arity}": ctypes.CFUNCTYPE(word, word, *[unsigned] * arity)(caller.perform)
             for arity in range(7)
         }
         made["copy"] = ctypes.CFUNCTYPE(word, word, unsigned, word)(copy)
-        made["look"] = ctypes.CFUNCTYPE(word)(look)
-        made["abandon"] = ctypes.CFUNCTYPE(word)(abandon)
+        made["look"] = ctypes.CFUNCTYPE(word)(caller.look)
+        made["abandon"] = ctypes.CFUNCTYPE(word)(caller.abandon)
         made["look_up"] = ctypes.CFUNCTYPE(word, ctypes.c_char_p)(look_up)
         self._kept = made
         self.addresses = {

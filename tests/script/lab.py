@@ -28,15 +28,16 @@ class FakeCaller:
         self.memory = bytearray(1 << 16)
         self.looks = 0
         self.seen: list[tuple[int, tuple[int, ...]]] = []
-        self.abandoned = 0
+        self.abandoned = self.made = 0
 
     def look_up(self, name: str) -> int:
         """As the kernel's."""
         number, arity = CALLS.get(name, (-1, 0))
         return number if number < 0 else number | arity << 16
 
-    def perform(self, number: int, arguments: tuple[int, ...]) -> int:
+    def perform(self, number: int, *arguments: int) -> int:
         """As in the class's description."""
+        self.made += 1
         self.seen.append((number, arguments))
         if number == 34:
             return BLOCKED
@@ -98,21 +99,24 @@ class Lab:
     ) -> Result:
         """Load a script, run it once, free it."""
         caller = self.caller = FakeCaller(self.limit_s)
+        self.call(api.Attach(caller))
         text = source.encode("latin-1") if isinstance(source, str) else source
         try:
-            loaded = self.call(api.Load(text, caller))
+            state = self.call(api.Load(text))
         except PosixError:
             return Result(-22, self.call(api.Explain(0)).why, refused=True)
-        slot, value = 0, loaded.value
+        slot, value = 0, self.call(api.Start(state, 0, ()))
         if value == 0:
             caller.began = time.perf_counter()
             slot = 1
-            value = self.call(api.Start(loaded.state, 1, words, caller))
+            value = self.call(api.Start(state, 1, words))
         while value == BLOCKED and on_block is not None:
-            value = self.call(api.Resume(loaded.state, slot, on_block(), caller))
+            value = self.call(api.Resume(state, slot, on_block()))
         seconds = time.perf_counter() - caller.began
-        failure = self.call(api.Explain(loaded.state))
-        self.call(api.Free(loaded.state))
+        failure = self.call(api.Explain(state))
+        self.call(api.Free(state))
         if value == api.FAILED:
+            if not slot and not failure.memory:
+                return Result(-22, failure.why, refused=True)
             return Result(value, failure.why, failure.memory, seconds=seconds)
         return Result(value, seconds=seconds)

@@ -1,18 +1,21 @@
 -- An event loop's turn: wait, and answer what has come on every ready descriptor. The descriptor is
 -- the low half of its event's data. Answers the number of events; the rest goes to the program:
--- descriptors that ended or failed are ints at `ended`, their number at `ended_count`.
-local epoll_wait, read, write, peek = syscall.epoll_wait, syscall.read, syscall.write, util.peek
-local EVENT_BYTES, DATA, EAGAIN = 12, 4, -11
+-- descriptors that ended or failed are ints at `ended`, and their number, if any, at `ended_count`.
+local epoll_wait, read, write, copyin = syscall.epoll_wait, syscall.read, syscall.write, util.copyin
+local EVENT_WORDS, DATA, EAGAIN = 3, 2, -11
 function run(epoll, events, room, timeout, buffer, size, ended, ended_count)
   local ready = epoll_wait(epoll, events, room, timeout)
-  local gone = {}
-  for i = 0, ready - 1 do
-    local fd = peek(events + i * EVENT_BYTES + DATA, 4)
+  if ready <= 0 then return ready end
+  local words, gone = copyin(events, ready * EVENT_WORDS), {}
+  for i = DATA, ready * EVENT_WORDS, EVENT_WORDS do
+    local fd = words[i]
     local got = read(fd, buffer, size)
     if got > 0 then got = write(fd, buffer, got) end
     if got <= 0 and got ~= EAGAIN then gone[#gone + 1] = fd end
   end
-  if #gone > 0 then util.copyout(gone, ended, #gone) end
-  util.poke(ended_count, #gone, 4)
+  if #gone > 0 then
+    util.copyout(gone, ended, #gone)
+    util.poke(ended_count, #gone, 4)
+  end
   return ready
 end

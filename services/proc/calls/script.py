@@ -17,11 +17,13 @@ from services.proc.calls.files import install
 from services.proc.files.script import ScriptFile
 from services.proc.table import syscall
 from services.script.api import MOST_ARGUMENTS, MOST_SOURCE_BYTES
+from services.vm.api import PageMiss
 
 if TYPE_CHECKING:
     from services.proc.task import Thread
 
 REGISTER_NUMBER, LUA_NUMBER = 500, 501
+_WORDS = [struct.Struct(f"<{count}q") for count in range(MOST_ARGUMENTS)]
 IN_REGISTERS = 4
 """Arguments of the script that come in registers; of more, the fourth register is the address of
 the fourth argument and those after it, in words of 64 bits."""
@@ -45,11 +47,16 @@ async def sys_lua_syscall(t: Thread, fd: int, count: int, a: int, b: int, c: int
     EINVAL: no script, or more than 8 arguments; ENOEXEC: the script failed, read(2) says why.
     """
     file, count = t.file(fd), count & 0xFFFF_FFFF
+    words: tuple[int, ...]
     if type(file) is not ScriptFile or count > MOST_ARGUMENTS:
         raise PosixError(EINVAL)
     if count <= IN_REGISTERS:
-        words: tuple[int, ...] = (s64(a), s64(b), s64(c), s64(d))[:count]
+        words = (s64(a), s64(b), s64(c), s64(d))[:count]
     else:
         rest = count - IN_REGISTERS + 1
-        words = (s64(a), s64(b), s64(c), *struct.unpack(f"<{rest}q", await t.copyin(d, 8 * rest)))
+        try:
+            more = t.space.memory.read_bytes(d, 8 * rest)
+        except (PageMiss, PosixError):
+            more = await t.copyin(d, 8 * rest)
+        words = (s64(a), s64(b), s64(c), *_WORDS[rest].unpack(more))
     return await scripts.call(t, file, words, LUA_NUMBER)

@@ -49,11 +49,10 @@ local function look_at_clock()
   local left = tonumber(look())
   if left == blocked_value then
     wait()
-    left = looks
   elseif left < 0 then
     stop()
   end
-  return left
+  return looks
 end
 
 local function answer(result)
