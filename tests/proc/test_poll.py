@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from bus.ledger import OutOfHeap
 from services.proc.abi import POLLERR, POLLHUP, POLLNVAL
 from services.proc.files.pipe_core import IN, OUT
+from services.proc.files.readiness import WAITED_BYTES, WAITING
 from services.proc.park import Interrupted
 from services.proc.signals import send
 from services.proc.signals.core import bit
@@ -57,6 +59,38 @@ async def test_poll_wakes_for_any_of_its_files(
         nursery.start_soon(write)
         assert await guest.poll(*((r, IN) for r, _ in pipes), timeout_ms=-1) == [0, 0, 0, IN, 0]
     assert not any(machine_queue(guest, r) for r, _ in pipes)
+
+
+async def test_descriptors_waited_for_are_charged_while_the_wait_lasts(
+    machine: GuestMachine, autojump_clock: MockClock
+) -> None:
+    guest = await machine.guest()
+    pipes = [await guest.pipe() for _ in range(100)]
+    charged = WAITING.live
+
+    async def look() -> None:
+        await trio.sleep(1)
+        assert WAITING.live == charged + 100 * WAITED_BYTES
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await guest.poll(*((r, IN) for r, _ in pipes), timeout_ms=2000)
+    assert WAITING.live == charged
+
+
+@pytest.mark.parametrize("call", ["poll", "ppoll"])
+async def test_a_poll_that_the_heap_cannot_hold_is_unwound_before_it_began(
+    guest: Guest, call: str
+) -> None:
+    admission = guest.thread.kernel.admission
+    admission.fails = lambda bound_bytes: bound_bytes == 100 * WAITED_BYTES
+    guest.thread.restart_deadline = 5
+    await guest.thread.copyout(0x20000, bytes(8 * 100) + bytes(8))
+    arguments = (0x20000, 100, 0, 0x20000 + 800, 8)[: 3 if call == "poll" else 5]
+    with pytest.raises(OutOfHeap):
+        await guest.call(call, *arguments)
+    assert guest.thread.restart_deadline == 5
+    assert guest.thread.saved_mask is None
 
 
 def machine_queue(guest: Guest, fd: int) -> object:

@@ -24,6 +24,7 @@ from services.proc.abi import (
 from services.proc.files.readiness import (
     NS_PER_MS,
     deadline_after,
+    reserve,
     restore_mask,
     swap_mask,
     time_left,
@@ -165,6 +166,7 @@ async def _poll(t: Thread, vaddr: int, count: int, deadline: int | None) -> int:
 @syscall(7, "poll", restart=RESTART_NOHAND)
 async def sys_poll(t: Thread, vaddr: int, count: int, timeout_ms: int) -> int:
     """poll(2): after a stop it goes on with the deadline that it had."""
+    reserve(t, count & 0xFFFF_FFFF)
     timeout = s32(timeout_ms)
     deadline, t.restart_deadline = t.restart_deadline, None
     if deadline is None and timeout > 0:
@@ -181,6 +183,7 @@ async def sys_poll(t: Thread, vaddr: int, count: int, timeout_ms: int) -> int:
 @syscall(271, "ppoll", restart=RESTART_NOHAND)
 async def sys_ppoll(t: Thread, vaddr: int, count: int, spec: int, mask: int, size: int) -> int:
     """ppoll(2): the time that was left is written back."""
+    reserve(t, count & 0xFFFF_FFFF)
     deadline = await deadline_after(t, await time_at(t, spec, 1))
     blocked = await mask_at(t, mask, size)
     if blocked is not None:
@@ -256,6 +259,7 @@ async def _select(t: Thread, count: int, where: tuple[int, int, int], deadline: 
 @syscall(23, "select", restart=RESTART_NOHAND)
 async def sys_select(t: Thread, count: int, reads: int, writes: int, excepts: int, at: int) -> int:
     """select(2): the time that was left is written back."""
+    reserve(t, min(s32(count), _table_size(t)))
     deadline = await deadline_after(t, await time_at(t, at, NS_PER_US))
     selecting = _select(t, count, (reads, writes, excepts), deadline)
     return await _timed(t, selecting, deadline, at, NS_PER_US)
@@ -266,6 +270,7 @@ async def sys_pselect6(
     t: Thread, count: int, reads: int, writes: int, excepts: int, at: int, sigmask: int
 ) -> int:
     """pselect6(2): its last argument points to the mask's address and size."""
+    reserve(t, min(s32(count), _table_size(t)))
     mask = size = 0
     if sigmask:
         mask, size = struct.unpack("<QQ", await t.copyin(sigmask, 16))

@@ -18,6 +18,7 @@ from services.proc.calls.sockets.sending import (
     PACKET_MAX_BYTES,
     buffers,
     header,
+    more,
     user_range,
     without,
 )
@@ -163,7 +164,7 @@ async def sys_recvmmsg(t: Thread, fd: int, where: int, count: int, flags: int, t
         raise PosixError(error)
     done, left = 0, timeout
     wait_for_one, flags = flags & MSG_WAITFORONE, flags & ~MSG_WAITFORONE
-    while done < count & 0xFFFF_FFFF:
+    while done < count & 0xFFFF_FFFF and (not done or more(t)):
         at = where + MMSG_BYTES * done
         try:
             size, shown = await _receive_message(t, socket, at, flags)

@@ -7,6 +7,7 @@ from errno import EFAULT, EINVAL, EMSGSIZE
 from typing import TYPE_CHECKING
 
 from bus.errors import PosixError
+from bus.ledger import OutOfHeap
 from services.proc.calls.files import CHUNK_BYTES, IOV_MAX, MAX_TRANSFER_BYTES, iovecs
 from services.proc.calls.sockets.control import control_in
 from services.proc.calls.sockets.names import STORAGE_BYTES, name_in, socket_at
@@ -33,6 +34,19 @@ USER_TOP = 1 << 47
 PACKET_MAX_BYTES = 16 << 20
 """No packet is larger; so much of a buffer is enough to find that it is too large."""
 INT_MAX = 0x7FFF_FFFF
+
+
+BATCHED_BYTES = 72 << 10
+"""What a message after the first may add, as a sendmsg or recvmsg of its own."""
+
+
+def more(t: Thread) -> bool:
+    """Whether the heap has room for one more message; without, a batch ends and tells its count."""
+    try:
+        t.kernel.admission.more(BATCHED_BYTES)
+    except OutOfHeap:
+        return False
+    return True
 
 
 def user_range(vaddr: int, length: int) -> None:
@@ -160,7 +174,7 @@ async def sys_sendmmsg(t: Thread, fd: int, where: int, count: int, flags: int) -
     """sendmmsg(2): an error after the first message is not told."""
     flags = _flags(flags)
     socket, done = socket_at(t, fd), 0
-    while done < min(count & 0xFFFF_FFFF, IOV_MAX):
+    while done < min(count & 0xFFFF_FFFF, IOV_MAX) and (not done or more(t)):
         at = where + MMSG_BYTES * done
         try:
             sent = await _send_message(t, socket, at, flags)
