@@ -197,6 +197,42 @@ def headroom(
     return 0
 
 
+@app.command()
+def script(
+    sizes: Annotated[str, typer.Option(help="of values, bytes, with commas between")] = "",
+    requests: Annotated[int, typer.Option(min=100, help="in each run")] = 20_000,
+    repeats: Repeats = 3,
+    rounds: Annotated[int, typer.Option(min=0, help="of each pattern; 0: none")] = 300,
+    output: Output = None,
+) -> int:
+    """System call scripting: memcached over UDP, and patterns of calls (figures 3 and 4)."""
+    from bench import heap_plot
+    from bench import script as scripting
+
+    legal = tuple(str(size) for size in scripting.SIZES)
+    chosen = [int(size) for size in _comma_separated(sizes, legal, "size")] or scripting.SIZES
+    console = _console()
+    runs: list[scripting.Run] = []
+    patterns: list[scripting.Pattern] = []
+    if lacking := scripting.missing():
+        words = ", ".join(f"{name} (Debian: {package})" for name, package in lacking.items())
+        print(f"memcached is left out: missing {words}")
+    with console.status("building") as status:
+        if not lacking:
+            runs = scripting.run_all(chosen, requests, repeats, status.update)
+        if rounds:
+            status.update("patterns")
+            patterns = scripting.run_patterns(rounds)
+    print("\n".join(scripting.table(runs) if runs else []))
+    print("\n".join(scripting.pattern_table(patterns) if patterns else []))
+    samples = {"runs": list(map(attrs.asdict, runs)), "patterns": list(map(attrs.asdict, patterns))}
+    path = _keep("script", samples, output)
+    if runs and heap_plot.available():
+        scripting.draw(runs, picture := path.with_suffix(".png"))
+        print(f"figures 3 and 4: {picture}")
+    return int(bool(lacking))
+
+
 def _keep(name: str, samples: object, output: Path | None) -> Path:
     """Write samples where they are looked for; where that is."""
     now = datetime.datetime.now(datetime.UTC)
