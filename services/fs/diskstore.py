@@ -24,6 +24,7 @@ from services.fs.ext4.blocks import NeedBlock
 from services.fs.ext4.device import SECTOR_SHIFT
 from services.fs.ext4.layout import ROOT_INODE
 from services.fs.ext4.lookup import find
+from services.fs.ext4.session import HAS_JOURNAL
 from services.fs.extents import part
 
 if TYPE_CHECKING:
@@ -279,14 +280,17 @@ class DiskStore:
 
     async def space(self) -> StatFsReply | None:
         """statfs(2)."""
-        ext4 = self.ext4
+        ext4, journal = self.ext4, 0
         counts = ext4.counts()
+        if ext4.compat & HAS_JOURNAL:
+            inode = await self.run(lambda: ext4.inode(ext4.journal_inode))
+            journal = inode.size // ext4.block_bytes
         return StatFsReply(
             EXT4_MAGIC,
             ext4.block_bytes,
-            ext4.blocks - ext4.overhead(),
+            ext4.blocks - ext4.overhead(journal),
             counts.free_blocks,
-            max(counts.free_blocks - counts.reserved, 0),
+            ext4.available(),
             ext4.inodes,
             counts.free_inodes,
             0,

@@ -67,7 +67,7 @@ SUPER = Fields({
     "reserved_gdt": (0xCE, "H"), "error_count": (0x194, "I"), "mnt_count": (0x34, "H"),
     "want_extra_isize": (0x15E, "H"), "reserved_blocks_lo": (0x8, "I"), "wtime": (0x30, "I"),
     "free_blocks_hi": (0x158, "I"), "checksum_seed": (0x270, "I"), "orphan_file_inum": (0x280, "I"),
-    "checksum": (0x3FC, "I"),
+    "overhead": (0x248, "I"), "checksum": (0x3FC, "I"),
 })  # fmt: skip
 GROUP = Fields({
     "block_bitmap_lo": (0x0, "I"), "inode_bitmap_lo": (0x4, "I"), "inode_table_lo": (0x8, "I"),

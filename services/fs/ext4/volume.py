@@ -74,6 +74,7 @@ class Volume:
         self._take_sizes(fields, disk_bytes)
         self.compat = fields["compat"]
         self.reserved_gdt = fields["reserved_gdt"]
+        self._overhead = fields["overhead"]
         self.hash_version = fields["hash_version"]
         self.hash_seed = raw[0xEC:0xFC]
         self.unsigned_hash = bool(fields["flags"] & UNSIGNED_HASH)
@@ -153,12 +154,29 @@ class Volume:
         now = self.cache.dirty.get(number)
         return self._counts if now is None else _counts(layout.SUPER.read(now, at))
 
-    def overhead(self) -> int:
-        """Blocks that can be nobody's content: copies, descriptors, bitmaps, inodes."""
+    def overhead(self, journal_blocks: int) -> int:
+        """Blocks that can be nobody's content: copies, descriptors, bitmaps, inodes, the journal.
+
+        mke2fs has counted them, since it is of 2020; for others it is done here.
+        """
+        if self._overhead:
+            return self._overhead
         tables = -(-self.inodes_per_group * self.inode_bytes // self.block_bytes) + 2
-        descriptors = -(-self.groups * self.desc_bytes // self.block_bytes)
         copies = sum(self.has_super(group) for group in range(self.groups))
-        return self.groups * tables + copies * (1 + descriptors) + self.first_block
+        fixed = self.groups * tables + copies * (1 + self.reserved_gdt)
+        each = self.block_bytes // self.desc_bytes
+        whole = min(self.first_meta_bg * each, self.groups) if self._meta_bg else self.groups
+        fixed += copies * -(-whole // each)
+        fixed += sum(group % each in (0, 1, each - 1) for group in range(whole, self.groups))
+        return fixed + self.first_block + journal_blocks
+
+    def available(self) -> int:
+        """Blocks for who is not root: some are root's, some are set aside for extents' own blocks
+        (ext4_set_resv_clusters of Linux: a fiftieth, at most 4096).
+        """
+        counts = self.counts()
+        aside = min(self.blocks // 50, 4096) if self.incompat & Incompat.EXTENTS else 0
+        return max(counts.free_blocks - counts.reserved - aside, 0)
 
     def block(self, number: int, where: str) -> bytes | bytearray:
         """A block that something at `where` names. NeedBlock, Damaged."""

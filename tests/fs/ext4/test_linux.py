@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.fs.ext4.device import FileDevice
+from services.fs.ext4.session import HAS_JOURNAL
 from tests.fs.ext4.images import FEATURE_SETS, make_image, make_tree, needs_mke2fs
 from tests.fs.ext4.mounted import Mounted, e2fsck
 
@@ -98,6 +99,22 @@ def test_linux_reads_what_we_write_and_recovers_our_journal(image: Path) -> None
         (place / "from linux").write_bytes(b"as well")
     assert not e2fsck(image)
     assert Mounted(FileDevice(image)).content("/from linux") == b"as well"
+
+
+def test_linux_counts_the_same_room(image: Path) -> None:
+    with by_loop(image) as place:
+        theirs = os.statvfs(place)
+    mounted = Mounted(FileDevice(image))
+    volume, size = mounted.volume, 0
+    if volume.compat & HAS_JOURNAL:
+        size = mounted.direct.look(lambda: volume.inode(volume.journal_inode)).size
+    counted = [volume.overhead(size // volume.block_bytes)]
+    volume._overhead = 0  # as images of before 2020 have it
+    counted.append(volume.overhead(size // volume.block_bytes))
+    assert [volume.blocks - overhead for overhead in counted] == [theirs.f_blocks] * 2
+    counts = volume.counts()
+    assert (counts.free_blocks, volume.available()) == (theirs.f_bfree, theirs.f_bavail)
+    assert (volume.inodes, counts.free_inodes) == (theirs.f_files, theirs.f_ffree)
 
 
 def test_we_read_what_linux_writes_and_recover_its_journal(image: Path) -> None:
