@@ -80,9 +80,12 @@ def frames(path: Path, display_filter: str) -> list[str]:
     return _tshark(path, "-Y", display_filter).splitlines()
 
 
-def bad_frames(path: Path, only: str = "frame") -> list[str]:
-    """Frames, of those that `only` picks, that are malformed or whose checksum is wrong."""
-    linux = f"!(ip.src == {GUEST4}) && !(ipv6.src == {GUEST6})"
+def bad_frames(path: Path, only: str = "frame", *, past_linux: bool = False) -> list[str]:
+    """Frames, of those that `only` picks, that are malformed or whose checksum is wrong.
+
+    `past_linux`: they were captured where Linux has completed the guest's checksums, too.
+    """
+    linux = "frame" if past_linux else f"!(ip.src == {GUEST4}) && !(ipv6.src == {GUEST6})"
     return frames(path, f"({only}) && ({BAD}) && !({LINUX_ZERO} && {linux})")
 
 

@@ -62,4 +62,5 @@ def test_what_linux_makes_of_zero_is_its_own_affair(tmp_path: Path) -> None:
         wrpcap(str(made[source]), [segment])
     assert len(captures.bad_frames(made["10.1.0.2"])) == 1
     assert captures.bad_frames(made["10.1.0.1"]) == []
+    assert captures.bad_frames(made["10.1.0.2"], past_linux=True) == []
     assert captures.count(made["10.1.0.1"], "tcp.checksum.status == 0") == 1
