@@ -104,6 +104,17 @@ def _bench(words: Sequence[str]) -> int:
     return 0
 
 
+def _campaign(words: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    ours = list(words)
+    end = ours.index("--") if "--" in ours else len(ours)
+    options = parser.parse_args(ours[:end])
+    options.words = ours[end + 1 :]
+
+    from boot.campaign.command import campaign
+
+    return campaign(options)
+
+
 def _dispatch(words: Sequence[str]) -> int:
     parser = build_parser()
     if not words:
@@ -117,6 +128,8 @@ def _dispatch(words: Sequence[str]) -> int:
         return _run(tour.words(), parser)
     if words[0] == "bench":
         return _bench(words[1:])
+    if words[0] == "campaign":
+        return _campaign(words, parser)
     words, program = split_exec(words) if words[0] == "exec" else (words, ())
     words = fault_words(words) if words[0] == "fault" else words
     options = parser.parse_args(list(words))

@@ -224,6 +224,30 @@ def _add_serve_options(serve: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_campaign_options(campaign: argparse.ArgumentParser) -> None:
+    campaign.add_argument(
+        *("-n", "--number"), type=int, default=200, metavar="N", help="of each (%(default)s)"
+    )
+    campaign.add_argument(
+        "--services",
+        default="vm,fs,net,drivers,killer,proc,script",
+        metavar="LIST",
+        help="which (%(default)s)",
+    )
+    campaign.add_argument(
+        "--faults", default="crash,hang,delay", metavar="LIST", help="which (%(default)s)"
+    )
+    campaign.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of order and moments (%(default)s)"
+    )
+    campaign.add_argument(
+        *("-o", "--output"),
+        default="bench/results",
+        metavar="DIR",
+        help="for campaign.json and campaign.png (%(default)s)",
+    )
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is no port, 1 to 65535")
@@ -270,6 +294,16 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_options(image)
+    _add_campaign_options(
+        commands.add_parser(
+            "campaign",
+            help="crash, hang and slow every service under load, and count who notices",
+            usage="hardtack campaign [options] [-- OPTIONS OF hardtack run]",
+            description="Boot a kernel with NGINX, Redis, a shell script, SQLite and a Lua script,"
+            " strike its services one after the other, and report who noticed. Status 0: nobody.",
+            allow_abbrev=False,
+        )
+    )
     commands.add_parser("tour", add_help=False, help="a short tour of real programs")
     commands.add_parser("version", help="print the version")
     return parser

@@ -16,6 +16,7 @@ requests that a fault can strike; with none armed it calls the handlers themselv
     corrupt    a bit of the reply, as it would be sent, is flipped; what then does not decode is
                asked for again
 
+The supervisor's `Ping` counts as a call for the first three, so an idle service is struck, too.
 Filters narrow it down: `request` (glob over the names of requests), `caller`, `process` (pid, or a
 glob over names), `path` (glob), `address` (of the peer: IP, IP:PORT, or a glob), `connection` (the
 socket's number). Who a call is made for, and what a node or a socket is called, `Scope` knows.
@@ -34,7 +35,7 @@ import trio
 
 from bus.errors import PosixError
 from bus.faultspec import DEVICE_KINDS, SERVICE_KINDS, Fault
-from bus.message import REGISTRY
+from bus.message import REGISTRY, Ping
 from bus.wire import WireError, codec_of, unpack
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ def errno_of(fault: Fault, kind: type[Any]) -> int | None:
 def _can_strike(fault: Fault, kind: type[Any]) -> bool:
     if not fnmatchcase(kind.__name__, str(fault.attributes.get("request", "*"))):
         return False
+    if kind is Ping:
+        return fault.kind in ("crash", "hang", "delay")
     return fault.kind != "error" or errno_of(fault, kind) is not None
 
 
@@ -243,7 +246,7 @@ class ServiceInjector:
 
         def door(kind: type[Any], handler: Handler, caller: str) -> Handler:
             meant = [one for one in faults if _can_strike(one.fault, kind)]  # type: ignore[arg-type]
-            if not meant or kind.declaration.service != self._service:
+            if not meant or kind.declaration.service not in (self._service, ""):
                 return handler
             return _Door(self._bus, self._service, self._scope, kind, caller, handler, meant).handle
 

@@ -110,6 +110,34 @@ def ps(session: Session, request: Message) -> object:
     )
 
 
+# Services -------------------------------------------------------------------------------------
+
+
+def _service(child: Any) -> dict[str, object]:
+    recoveries = list(child.recoveries)
+    return {
+        "name": child.spec.name,
+        "generation": child.generation,
+        "failing": child.failing,
+        "hangs": child.hangs,
+        "recovered_s": recoveries[-1] if recoveries else None,
+    }
+
+
+def services(session: Session, request: Message) -> object:
+    """Each service: which incarnation, whether it is being restarted, how long that took last.
+
+    And how many system calls and page faults have failed because a service was not there.
+    """
+    machine = session.machine
+    supervisor = machine.supervisor
+    children = [] if supervisor is None else supervisor.children
+    return {
+        "services": steady(lambda: [_service(child) for child in list(children)]),
+        "failed_calls": kernel_of(machine).failed_calls,
+    }
+
+
 # Numbers --------------------------------------------------------------------------------------
 
 
@@ -219,6 +247,7 @@ def dump(session: Session, request: Message) -> object:
 COMMANDS: dict[str, Callable[[Session, Message], object]] = {
     "info": info,
     "ps": ps,
+    "services": services,
     "heap": heap,
     "metrics": metrics,
     "stats": stats,

@@ -42,8 +42,8 @@ def fetch(url: str, mark: str) -> str:
 class Redis:
     """A connection to a Redis (RESP2: redis.io, protocol specification)."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = socket.create_connection((host, port), TIMEOUT_S)
+    def __init__(self, host: str, port: int, timeout_s: float = TIMEOUT_S) -> None:
+        self._socket = socket.create_connection((host, port), timeout_s)
         self._stream: IO[bytes] = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -55,6 +55,10 @@ class Redis:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
         self._stream.close()
         self._socket.close()
 

@@ -44,7 +44,7 @@ class ServingKernel:
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": _search_path()},
+            env={**os.environ, "PYTHONPATH": search_path()},
             start_new_session=True,  # Ctrl-C is ours alone
         )
 
@@ -99,7 +99,7 @@ class ServingKernel:
                 time.sleep(0.1)
 
 
-def _search_path() -> str:
+def search_path() -> str:
     """Where the child finds this package, wherever it is started."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(REPOSITORY), *([known] if known else [])])
