@@ -248,8 +248,12 @@ class Bus:
             raise ServiceUnavailable(f"{service} crashed in {where} and is not restarted")
 
     async def hang(self, service: str) -> None:
-        """A fault hangs a call: until the supervisor, who sees `hanging`, restarts the service."""
+        """A fault hangs a service: until the supervisor, who sees `hanging`, restarts it.
+
+        All calls that come after this one wait as well, and they do so if this one is cancelled.
+        """
         token, gone = object(), self._restarts.setdefault(service, trio.Event())
+        self.hold(service)
         self.hanging.setdefault(service, {})[token] = trio.current_time()
         try:
             await gone.wait()

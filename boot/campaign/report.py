@@ -194,7 +194,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         axes.set_xscale("log")
         axes.set_ylim(0, 1.02)
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(loc="lower right", fontsize="small")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

@@ -66,16 +66,17 @@ def bindings() -> dict[str, int]:
 class Run:
     """One lua_syscall, or registration, in progress: whose it is, and its time."""
 
-    __slots__ = ("over", "pending", "since_ns", "thread", "turn_ns", "used_ns")
+    __slots__ = ("over", "pending", "raised", "since_ns", "thread", "turn_ns", "used_ns")
 
     def __init__(self, thread: Thread) -> None:
         self.thread = thread
         self.pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
         """The call that blocked: its coroutine, and what it yielded."""
-        self.since_ns = self.turn_ns = perf_counter_ns()
-        self.used_ns = 0
+        self.since_ns = self.turn_ns = self.used_ns = 0
         self.over = False
         """It was stopped because its time was up."""
+        self.raised: BaseException | None = None
+        """What may not pass through Lua; it goes on when the script has been stopped."""
 
     async def wait(self) -> int | None:
         """Wait for the call that blocked; what it answered."""
@@ -86,7 +87,6 @@ class Run:
         try:
             result: int | None = await drive(coroutine, yielded)
         finally:
-            self.since_ns = self.turn_ns = perf_counter_ns()
             self.thread.restart = RESTART_NEVER
         return result
 
@@ -96,6 +96,12 @@ class Run:
             self.pending[0].close()
             self.pending = None
 
+    def complain(self) -> None:
+        """Raise what a call of the script has raised."""
+        if self.raised is not None:
+            raised, self.raised = self.raised, None
+            raise raised
+
 
 class Calls:
     """What scripts ask of the kernel (`script.api.Caller`), for the run that is under way now."""
@@ -104,10 +110,15 @@ class Calls:
         self._kernel = kernel
         self._gate: Gate = kernel.extra["gate"]
         self.run: Run | None = None
-        self.raised: BaseException | None = None
-        """What may not pass through Lua; it goes on when the script has been stopped."""
         self.made = 0
+        self.attached = False
+        """The service knows of it."""
         self.perform = self._make_perform()
+
+    def enter(self, run: Run) -> None:
+        """Its time counts from here."""
+        self.run = run
+        run.since_ns = run.turn_ns = perf_counter_ns()
 
     def look_up(self, name: str) -> int:
         """Number and arity of a system call."""
@@ -155,7 +166,7 @@ class Calls:
             except Exception as error:
                 result = gate.bug(thread, call, error)
             except BaseException as error:
-                self.raised, result = error, STOPPED
+                run.raised, result = error, STOPPED
             if bound:
                 release(bound)
             return result if thread.saved_mask is None and result < SMALL else word(thread, result)
@@ -205,18 +216,6 @@ class Calls:
         run.pending = rest, FRESH
         return BLOCKED
 
-    def complain(self) -> None:
-        """Raise what a script's call has raised."""
-        if self.raised is not None:
-            raised, self.raised = self.raised, None
-            raise raised
-
-
-def calls_of(kernel: Kernel) -> Calls:
-    """The kernel's, once there was a script."""
-    found: Calls = kernel.extra["scripts"]
-    return found
-
 
 def word(thread: Thread, result: int | None) -> int:
     """As the program would find it in RAX, signed; a mask for one call's wait is over."""
@@ -250,17 +249,19 @@ async def register(thread: Thread, source: bytes) -> ScriptFile:
     """A new script; EINVAL where it is none or its top level fails."""
     kernel = thread.kernel
     kernel.admission.more(kernel.script_limits.reserved_bytes)
-    if "scripts" not in kernel.extra:
-        kernel.extra["scripts"] = Calls(kernel)
-        await kernel.script.call(Attach(calls_of(kernel)))
+    calls: Calls | None = kernel.extra.get("scripts")
+    if calls is None:
+        calls = kernel.extra["scripts"] = Calls(kernel)
+    if not calls.attached:
+        await kernel.script.call(Attach(calls))
+        calls.attached = True
     state = await kernel.script.call(Load(source))
     file = ScriptFile(kernel.script, state)
     file.holders += 1
     try:
-        calls = calls_of(kernel)
-        run = calls.run = Run(thread)
-        value = await kernel.script.call(Start(state, 0, ()))
-        if value < LEAST_RESULT and await _rest(calls, file, run, 0, value) < LEAST_RESULT:
+        run = Run(thread)
+        value = await kernel.script.call(Start(state, 0, (), run))
+        if value < LEAST_RESULT and await _rest(file, run, 0, value) < LEAST_RESULT:
             raise PosixError(EINVAL)
     except BaseException:
         await drop(file, thread)
@@ -277,11 +278,10 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
     busy.add(slot)
     file.holders += 1
     try:
-        calls = calls_of(kernel)
-        run = calls.run = Run(thread)
-        value = await kernel.script.call(Start(file.state, slot, arguments))
+        run = Run(thread)
+        value = await kernel.script.call(Start(file.state, slot, arguments, run))
         if value < LEAST_RESULT:
-            value = await _rest(calls, file, run, slot, value)
+            value = await _rest(file, run, slot, value)
             thread.call_number = number
     finally:
         busy.discard(slot)
@@ -295,10 +295,10 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
     return -ENOEXEC if value == FAILED else -EINTR
 
 
-async def _rest(calls: Calls, file: ScriptFile, run: Run, slot: int, value: int) -> int:
+async def _rest(file: ScriptFile, run: Run, slot: int, value: int) -> int:
     """A script that has blocked, to its end; past a limit its process is killed."""
     thread, script = run.thread, run.thread.kernel.script
-    calls.complain()
+    run.complain()
     while value == BLOCKED:
         try:
             result = word(thread, await run.wait())
@@ -306,9 +306,8 @@ async def _rest(calls: Calls, file: ScriptFile, run: Run, slot: int, value: int)
             run.drop()
             await script.call(Forget(file.state, slot))
             raise
-        calls.run = run
-        value = await script.call(Resume(file.state, slot, result))
-        calls.complain()
+        value = await script.call(Resume(file.state, slot, result, run))
+        run.complain()
     if value == FAILED:
         await _failed(thread, file)
     elif value == STOPPED and run.over:

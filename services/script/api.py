@@ -10,7 +10,7 @@ in progress, each in its own `slot`, which the caller chooses (1 and up).
 from __future__ import annotations
 
 from errno import EINVAL
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -44,6 +44,9 @@ class Caller(Protocol):
     def perform(self) -> Callable[..., int]:
         """(number, arguments...): make a system call. Its result as the program would see it, or
         BLOCKED or STOPPED."""
+
+    def enter(self, run: Any) -> None:
+        """A script runs from here on for `run`: a request may have been held until now."""
 
     def look_up(self, name: str) -> int:
         """The number of a system call, its arity << 16; -1: there is none of that name."""
@@ -124,6 +127,8 @@ class Start(Request[int]):
     state: int
     slot: int
     arguments: tuple[int, ...]
+    run: Any
+    """The caller's own: what it is told by `Caller.enter`."""
 
 
 @request("script")
@@ -133,6 +138,7 @@ class Resume(Request[int]):
     state: int
     slot: int
     result: int
+    run: Any
 
 
 @request("script")

@@ -21,7 +21,7 @@ from services.script.api import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bus.core import Handler
     from services.script.state import Doors, State
@@ -38,6 +38,7 @@ class ScriptService:
         self._states: dict[int, State] = {}
         self._last = 0
         self._doors: Doors | None = None
+        self._enter: Callable[[Any], None]
         self._refusal = Failure("")
         self._calls = 0
         self.counts = dict.fromkeys(COUNTED, 0)
@@ -63,6 +64,7 @@ class ScriptService:
         from services.script.state import Doors  # LuaJIT: not before it is used
 
         self._doors = Doors(call.caller)
+        self._enter = call.caller.enter
 
     async def load(self, call: api.Load) -> int:
         """Load."""
@@ -89,6 +91,7 @@ class ScriptService:
     async def begin(self, call: api.Start) -> int:
         """Start."""
         state = self._states[call.state]
+        self._enter(call.run)
         if not call.slot:
             value = state.load()
             if value == FAILED:
@@ -101,6 +104,7 @@ class ScriptService:
     async def resume(self, call: api.Resume) -> int:
         """Resume."""
         state = self._states[call.state]
+        self._enter(call.run)
         value = state.resume(call.slot, call.result)
         return value if value >= LEAST_RESULT else self._note(state, value)
 

@@ -70,3 +70,18 @@ def test_what_this_machine_cannot_do_is_told(fault: str, said: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+SCRIPTED = """
+import ctypes
+call = ctypes.CDLL(None).syscall
+text = b"function run() for i = 1, 100000 do end return 7 end"
+for _ in range(4):
+    print(call(501, call(500, text, len(text), 0, 0, 0, 0), 0, 0, 0, 0, 0))
+"""
+
+
+@pytest.mark.parametrize("fault", ["script:delay,time=1200ms,times=2", "script:hang,times=1"])
+def test_a_script_is_not_killed_for_the_time_that_its_service_takes(fault: str) -> None:
+    done = run("/usr/bin/python3", "-c", SCRIPTED, fault=fault)
+    assert (done.stdout, done.returncode) == ("7\n" * 4, 0), done.stderr

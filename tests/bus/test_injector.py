@@ -126,7 +126,7 @@ async def test_a_hung_call_is_made_after_the_restart(shop: Shop, autojump_clock:
     async def heartbeat() -> None:
         await trio.sleep(3)
         assert shop.bus.hanging["till"]
-        shop.bus.fall("till", "ping", RuntimeError("hung"))
+        shop.bus.bug("till", "ping", RuntimeError("hung"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(heartbeat)

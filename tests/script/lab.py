@@ -56,6 +56,9 @@ class FakeCaller:
             buffer[:] = self.memory[at : at + len(buffer)]
         return 0
 
+    def enter(self, run: Any) -> None:
+        """Nothing is timed."""
+
     def look(self) -> int:
         """The limit."""
         self.looks += 1
@@ -105,13 +108,13 @@ class Lab:
             state = self.call(api.Load(text))
         except PosixError:
             return Result(-22, self.call(api.Explain(0)).why, refused=True)
-        slot, value = 0, self.call(api.Start(state, 0, ()))
+        slot, value = 0, self.call(api.Start(state, 0, (), None))
         if value == 0:
             caller.began = time.perf_counter()
             slot = 1
-            value = self.call(api.Start(state, 1, words))
+            value = self.call(api.Start(state, 1, words, None))
         while value == BLOCKED and on_block is not None:
-            value = self.call(api.Resume(state, slot, on_block()))
+            value = self.call(api.Resume(state, slot, on_block(), None))
         seconds = time.perf_counter() - caller.began
         failure = self.call(api.Explain(state))
         self.call(api.Free(state))
