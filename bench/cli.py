@@ -124,13 +124,18 @@ def cost(only: Only = "", repeats: Repeats = 5, target: Target = 1.0, output: Ou
     def measured(progress: Progress) -> Measured:
         rows, found = accounting.run(chosen or accounting.BENCHMARKS, repeats, target, progress)
         for row in rows:
-            taken = accounting.share(row)
-            if taken is not None:
-                shares.append(f"{row.benchmark.title}: {taken:.1%} is admission and accounting")
+            taken = [accounting.share(row, scale) for scale in (report.TIMES, report.PROCESSOR)]
+            said = ", ".join(
+                f"{share:.1%} of {what}"
+                for share, what in zip(taken, ("the time", "the processor"), strict=True)
+                if share is not None
+            )
+            if said:
+                shares.append(f"{row.benchmark.title}: {said} is admission and accounting")
         return rows, found
 
     settings: dict[str, object] = {"repeats": repeats, "target_s": target}
-    status = _show("cost", (report.TIMES,), measured, [], settings, output)
+    status = _show("cost", (report.TIMES, report.PROCESSOR), measured, [], settings, output)
     print("\n".join(shares))
     return status
 

@@ -19,6 +19,8 @@ from bench.run import ProgramRunner
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.report import Scale
+
 COUNTED, UNCOUNTED = "counted", "uncounted"
 _SMALL = ("getpid", "read1", "openclose", "pingpong", "forkexit")
 _SERVED = ("redis-get", "redis-set")
@@ -62,9 +64,9 @@ def run(
     return rows, list(places.values())
 
 
-def share(row: Row) -> float | None:
+def share(row: Row, scale: Scale) -> float | None:
     """What the scheme takes of the time that it makes; None where something failed."""
-    ratio = row.ratio(UNCOUNTED, COUNTED, lambda cell: cell.median_us)
+    ratio = row.ratio(UNCOUNTED, COUNTED, scale.value)
     return None if ratio is None else 1 - ratio
 
 
