@@ -189,7 +189,7 @@ def heap(
 @app.command()
 def headroom(
     only: Annotated[str, typer.Option(help="collectors, with commas between")] = "",
-    files: Annotated[int, typer.Option(min=100, help="in the directory cache")] = 500_000,
+    files: Annotated[int, typer.Option(min=100, help="in the directory cache")] = 200_000,
     messages: Annotated[int, typer.Option(min=10, help="delivered in each run")] = 1000,
     output: Output = None,
 ) -> int:
