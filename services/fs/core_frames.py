@@ -42,6 +42,7 @@ class Frames:
         "clean",
         "code",
         "dead",
+        "evicted",
         "free",
         "kept",
         "limit",
@@ -55,6 +56,7 @@ class Frames:
         self.dead: list[int] = []
         self.clean: dict[File, None] = {}
         """Files with pages that their stores can give again, in the order of the eviction hand."""
+        self.evicted = 0
         self.cached = 0
         self.kept = 0
         self.limit = limit
@@ -165,6 +167,7 @@ class Frames:
             able = [i for i in able if i not in spare[1]]
             mapped = mapped or set(spare[1])
         gone = self.give_up([file.pages.pop(index) for index in able[:count]])
+        self.evicted += gone
         file.charge()
         if len(able) > count or mapped:
             self.clean[file] = None

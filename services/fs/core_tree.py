@@ -59,6 +59,7 @@ class Tree:
         self.names = 0
         self.name_hits = 0
         self.name_misses = 0
+        self.names_evicted = 0
         self.watches = Watches()
         self.locks = Locks()
         self.orphans: list[Inode] = []
@@ -324,6 +325,7 @@ class Tree:
                 continue
             self._evict(dentry)
             gone += 1
+        self.names_evicted += gone
         return gone
 
     def _evictable(self, dentry: Dentry) -> bool:

@@ -69,6 +69,11 @@ class Kernel:
         self.last_pid = 0
         self.call_counts: list[int] = []
         """How often each system call was made, by number."""
+        self.error_counts: list[int] = []
+        """How often it was answered with an error, by number."""
+        self.latencies: dict[int, list[int]] = {}
+        """Of calls that did not wait, by number: how many took up to each of `LATENCY_BOUNDS_S`,
+        how many longer, and ns in all; of those that were timed (`meter.py`)."""
         self.unknown_calls: dict[int, int] = {}
         self.fault_count = 0
         self.failed_calls = 0

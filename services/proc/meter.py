@@ -12,8 +12,11 @@ The gate charges slices itself (`Gate.run_thread`); here is what it does not do 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
+
+from services.drivers.cpu.api import RAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from services.proc.kernel import Kernel
     from services.proc.task import Thread
 
+LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3)
+_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 EVERY = 7
 """Of a thread with dense traps, one slice in so many has them timed."""
 DENSE_NS = 50_000
@@ -38,7 +43,7 @@ class Meter:
         self._kernel = kernel
         core = kernel.core
         self._plain = plain = (core.on_syscall, core.on_fault)
-        self._timed = (self._time(plain[0]), self._time(plain[1]))
+        self._timed = (self._time_call(plain[0]), self._time(plain[1]))
         self.since_ns = 0
         """From when on the loaded thread has not been charged (perf_counter)."""
         self._trap_ns = self._traps = 0
@@ -53,6 +58,28 @@ class Meter:
             trap(*arguments)
             self._trap_ns += perf_counter_ns() - entered + overhead_ns
             self._traps += 1
+
+        return timed
+
+    def _time_call(self, trap: Callable[[], None]) -> Callable[[], None]:
+        """The same, with the time of calls that did not wait kept by number."""
+        kernel = self._kernel
+        overhead_ns, regs, latencies = kernel.core.trap_ns, kernel.core.regs, kernel.latencies
+
+        def timed() -> None:
+            number = regs[RAX]
+            entered = perf_counter_ns()
+            trap()
+            took = perf_counter_ns() - entered
+            self._trap_ns += took + overhead_ns
+            self._traps += 1
+            thread = kernel.current
+            if thread is not None and thread.suspended is None:
+                row = latencies.get(number)
+                if row is None:
+                    row = latencies[number] = [0] * (len(LATENCY_BOUNDS_S) + 2)
+                row[bisect_left(_BOUNDS_NS, took)] += 1
+                row[-1] += took
 
         return timed
 

@@ -113,6 +113,7 @@ class Gate:
         self.plain = tuple(table)
         """The table as it is while nothing is injected."""
         kernel.call_counts = [0] * TABLE_SIZE
+        kernel.error_counts = [0] * TABLE_SIZE
         kernel.core.on_syscall = self._make_syscall_trap()
         kernel.core.on_fault = self._on_fault
         kernel.core.on_exception = self._on_exception
@@ -122,6 +123,7 @@ class Gate:
     def _make_syscall_trap(self) -> Callable[[], None]:  # noqa: C901 (the fast path, in one piece)
         kernel, core, table = self.kernel, self.core, self.table
         regs, words, counts = core.regs, kernel.ram.words, kernel.call_counts
+        errors = kernel.error_counts
         try_admit, release = kernel.admission.try_admit, kernel.admission.release
 
         def on_syscall() -> None:  # noqa: C901
@@ -153,6 +155,7 @@ class Gate:
                         core.stop()
                         return
             except PosixError as error:
+                errors[number] += 1
                 result = -error.errno
             except Interrupted:
                 result = -EINTR
@@ -195,6 +198,7 @@ class Gate:
         try:
             result: int | None = await drive(started, yielded)
         except PosixError as error:
+            self.kernel.error_counts[call.number] += 1
             return -error.errno
         except Interrupted:
             thread.restart = call.restart
@@ -264,6 +268,7 @@ class Gate:
             result = call.handler(thread, *arguments[: call.arity])
             return await result if call.blocking else result  # type: ignore[misc,return-value]
         except PosixError as error:
+            self.kernel.error_counts[call.number] += 1
             return -error.errno
         except Interrupted:
             thread.restart = call.restart

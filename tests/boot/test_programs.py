@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from boot.heap import parse
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -133,6 +135,45 @@ def test_metrics_are_served_while_the_program_runs() -> None:
         assert 'hardtack_gc_pause_seconds_bucket{generation="0",le="0.000115"}' in text
         child.stdin.close()
         assert child.wait() == 0
+
+
+STRUCK = "ls /none; for i in 1 2 3; do echo $i > /mnt/$i; done; sync; echo done; cat"
+
+
+def test_metrics_tell_what_failed_what_was_mended_and_what_was_written() -> None:
+    options = (
+        "--image",
+        "mem:16M:/mnt",
+        "--fault",
+        "fs:crash,space=40",
+        "--metrics",
+        "127.0.0.1:0",
+    )
+    with start("run", *options, "--", "/bin/sh", "-c", STRUCK) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"done\n"
+        port = listening_port(child.pid)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            found = parse(page.read().decode())
+        child.stdin.close()
+        assert child.wait() == 0
+
+    def one(name: str, **labels: str) -> float:
+        return found[f"hardtack_{name}", tuple(sorted(labels.items()))]
+
+    assert one("service_restarts_total", service="fs") == 1
+    assert one("service_restarts_total", service="vm") == 0
+    assert one("service_up", service="fs") == 1
+    assert 0 < one("service_recovery_seconds", service="fs") < 10
+    assert one("faults_injected_total", target="fs", kind="crash") == 1
+    assert any(name == "hardtack_syscall_errors_total" for name, _ in found)
+    assert one("syscall_seconds_count", name="mmap") > 0
+    assert one("program_cpu_seconds_total", mode="user") > 0
+    assert one("context_switches_total", kind="voluntary") > 0
+    assert one("cache_lookups_total", cache="names", outcome="hit") > 0
+    assert one("tcp_segments_total", kind="sent") == 0
+    assert sum(n for (name, _), n in found.items() if name == "hardtack_journal_commits_total") > 0
 
 
 def listening_port(pid: int) -> int:

@@ -50,8 +50,10 @@ class Slices:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0
         monkeypatch.setattr(meter, "perf_counter_ns", lambda: self.now)
-        self.core = SimpleNamespace(trap_ns=100, on_syscall=self.trap, on_fault=self.trap)
-        self.kernel: Any = SimpleNamespace(core=self.core, current=None)
+        self.core = SimpleNamespace(
+            trap_ns=100, on_syscall=self.trap, on_fault=self.trap, regs=[39]
+        )
+        self.kernel: Any = SimpleNamespace(core=self.core, current=None, latencies={})
         self.thread: Any = SimpleNamespace(
             usage=Usage(), samples=(0, 0), system_share=0.0, resumed_ns=0
         )

@@ -67,7 +67,7 @@ class BlockCache:
     def __init__(self, block_bytes: int, limit: int = LIMIT_BLOCKS) -> None:
         self.block_bytes = block_bytes
         self.limit = limit
-        self.hits = 0
+        self.hits = self.misses = self.evicted = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self.dirty: dict[int, bytes] = {}
         self.data: dict[int, bytes] = {}
@@ -98,6 +98,7 @@ class BlockCache:
             return content
         content = self._blocks.get(number)
         if content is None:
+            self.misses += 1
             raise NeedBlock(number)
         self._blocks.move_to_end(number)
         self.hits += 1
@@ -122,6 +123,7 @@ class BlockCache:
         gone = max(min(count, len(self._blocks)), 0)
         for _ in range(gone):
             self._blocks.popitem(last=False)
+        self.evicted += gone
         self.charge()
         return gone
 

@@ -11,7 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from boot import VERSION
-from bus.metrics import counter, gauge
+from boot.measures import storage
+from boot.measures.network import network
+from boot.measures.services import faults, supervision
+from bus.metrics import Distribution, Histogram, counter, gauge
+from services.proc.meter import LATENCY_BOUNDS_S
+from services.proc.table import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,8 +43,6 @@ def build_source() -> Iterator[Measure]:
 
 def syscalls(kernel: Any) -> Mapping[str, int]:
     """How often each system call was made, by name; unknown numbers as syscall_N."""
-    from services.proc.table import CALLS
-
     made = {
         CALLS[number].name if number in CALLS else f"syscall_{number}": count
         for number, count in enumerate(kernel.call_counts)
@@ -72,7 +75,7 @@ def _holdings(process: Any) -> tuple[int, int, str]:
 
 
 class KernelSource:
-    """proc and vm of one machine."""
+    """The services of one machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -94,6 +97,19 @@ class KernelSource:
         count = getattr(services.get("nic"), "counters", None)
         if count is not None:
             yield from self._nic(count())
+        net = getattr(services.get("net"), "network", None)
+        if net is not None:
+            yield from network(net)
+        tree = getattr(services.get("fs"), "tree", None)
+        if tree is not None:
+            yield from storage.caches(tree)
+            yield from storage.journals(tree)
+        count = getattr(services.get("disk"), "counters", None)
+        if count is not None:
+            yield from storage.disk(count())
+        if self._machine.supervisor is not None:
+            yield from supervision(self._machine.supervisor)
+        yield from faults(self._machine.faults)
 
     def _proc(self, kernel: Any) -> Iterator[Measure]:
         yield counter(
@@ -101,6 +117,40 @@ class KernelSource:
             "System calls made by programs.",
             {(name,): count for name, count in syscalls(kernel).items()},
             ("name",),
+        )
+        yield counter(
+            "hardtack_syscall_errors_total",
+            "Those that were answered with an error.",
+            {
+                (CALLS[number].name,): count
+                for number, count in enumerate(kernel.error_counts)
+                if count
+            },
+            ("name",),
+        )
+        yield Histogram(
+            "hardtack_syscall_seconds",
+            "Time in the kernel of system calls that did not wait, in the slices that are timed"
+            " (one in seven of a busy thread's).",
+            ("name",),
+            {
+                (CALLS[number].name,): Distribution(LATENCY_BOUNDS_S, row[:-1], row[-1] / 1e9)
+                for number, row in list(kernel.latencies.items())
+                if number in CALLS
+            },
+        )
+        usage = kernel.usage()
+        yield counter(
+            "hardtack_program_cpu_seconds_total",
+            "Time of the core that programs have used, as times(2) tells it.",
+            {("user",): usage.user_ns / 1e9, ("system",): usage.system_ns / 1e9},
+            ("mode",),
+        )
+        yield counter(
+            "hardtack_context_switches_total",
+            "How often threads gave the core up: to wait, or as their turn was over.",
+            {("voluntary",): usage.waits, ("involuntary",): usage.preemptions},
+            ("kind",),
         )
         yield gauge(
             "hardtack_processes",
