@@ -191,11 +191,12 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     requests.set_title("what clients see")
     for axes in (crashes, hangs, requests):
         axes.set_ylabel("share of the faults")
-        axes.set_xscale("log")
+        if axes is not hangs:  # which last about as long as it takes to see them
+            axes.set_xscale("log")
         axes.set_ylim(0, 1.02)
         axes.grid(visible=True, alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower right", fontsize="small")
+            axes.legend(loc="upper left", fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
