@@ -244,7 +244,7 @@ def _add_campaign_options(campaign: argparse.ArgumentParser) -> None:
         *("-o", "--output"),
         default="bench/results",
         metavar="DIR",
-        help="for campaign.json and campaign.png (%(default)s)",
+        help="for campaign.md, .json and .png (%(default)s)",
     )
 
 

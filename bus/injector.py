@@ -91,7 +91,13 @@ class _Door:
             if await self._before(armed, at):
                 await self.bus.up(self.service)
                 return await self.bus.ask(self.service, request)
-        reply = await self.handler(request)
+        try:
+            reply = await self.handler(request)
+        except PosixError:
+            for armed, at in zip(struck, when, strict=True):
+                if at == "end":
+                    self._fall(armed)
+            raise
         for armed, at in zip(struck, when, strict=True):
             reply = await self._after(armed, at, request, reply)
         return reply

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from boot import VERSION
-from boot.campaign import inside, report
+from boot.campaign import inside, page, report
 from boot.campaign.kernel import KernelDied, LoadedKernel, look_for_everything, make_image
 from boot.campaign.ledger import Ledger
 from boot.campaign.loads import Expected
@@ -124,15 +124,21 @@ class Campaign:
         elif not len(self.outcomes) % 10 or "died" in text or "failed" in text:
             print(text, flush=True)
 
-    def save(self) -> None:
-        """What is known so far."""
-        facts = {
+    def all_facts(self) -> dict[str, object]:
+        """About all of it, so far."""
+        return {
             **self.facts,
             "seconds": time.monotonic() - self._began_s,
             "rounds": self.ledger.total,
             "values_found_after_a_boot": self.values,
         }
-        report.write_json(self._output / "campaign.json", self.outcomes, facts, self.ledger.notes)
+
+    def save(self) -> None:
+        """What is known so far, as JSON and as a page."""
+        facts, outcomes = self.all_facts(), self.outcomes
+        report.write_json(self._output / "campaign.json", outcomes, facts, self.ledger.notes)
+        drivers = report.rows_of(outcomes, drivers=True)
+        page.write(self._output / "campaign.md", report.rows_of(outcomes), drivers, facts)
 
     def tell_all(self) -> bool:
         """Print the table and write the files; whether nobody noticed anything."""
@@ -144,7 +150,7 @@ class Campaign:
         print(f"\nrounds of the load: {rounds}")
         print(f"acknowledged values looked for after a fresh boot: {self.values:,}")
         self.save()
-        print(f"wrote {self._output / 'campaign.json'}", end="")
+        print(f"wrote {self._output / 'campaign.md'}, {self._output / 'campaign.json'}", end="")
         if report.plottable():
             report.draw(self.outcomes, self._output / "campaign.png")
             print(f" and {self._output / 'campaign.png'}")
@@ -185,6 +191,8 @@ def campaign(options: argparse.Namespace) -> int:
                 "version": VERSION,
                 "seed": options.seed,
                 "times": options.number,
+                "services": list(services),
+                "faults": list(kinds),
                 "options": list(options.words),
             }
             return _run(run)

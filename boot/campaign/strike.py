@@ -21,6 +21,7 @@ SERVICES = ("vm", "fs", "net", "drivers", "killer", "proc", "script")
 DRIVERS = ("clock", "console", "disk", "entropy", "hosttree", "nic")
 KINDS = ("crash", "hang", "delay")
 STRUCK_S, BACK_S, GO_ON_S = 3.0, 20.0, 40.0
+UNFAILED_S = 5.0
 MOST_WAIT_S, MOST_SPACE = 0.3, 60
 
 
@@ -101,6 +102,7 @@ class Striker:
             outcome.struck = self._was_struck(number)
             if outcome.struck and strike.kind != "delay":
                 outcome.recovered_s = self._recovered_s(strike.service, int(str(generation)))
+                outcome.struck = outcome.recovered_s is not None
             kernel.ask("fault-clear", number=number)
             self._all_go_on()
             outcome.survived = outcome.struck
@@ -132,15 +134,20 @@ class Striker:
                 return bool(injected)
             time.sleep(0.02)
 
-    def _recovered_s(self, service: str, generation: int) -> float:
+    def _recovered_s(self, service: str, generation: int) -> float | None:
+        """None: it has not even failed, as the call that is to end first (`at=end`) waits."""
         found: dict[str, object] = {}
+        began_s = time.monotonic()
 
         def back() -> bool:
             found.update(self._state(service))
-            return int(str(found["generation"])) > generation and not found["failing"]
+            if int(str(found["generation"])) > generation:
+                return not found["failing"]
+            return not found["failing"] and time.monotonic() - began_s > UNFAILED_S
 
         wait_for(self._kernel, f"{service} is not back", back, BACK_S)
-        return float(str(found["recovered_s"]))
+        failed = int(str(found["generation"])) > generation
+        return float(str(found["recovered_s"])) if failed else None
 
     def _all_go_on(self) -> None:
         before = dict(self._ledger.rounds)

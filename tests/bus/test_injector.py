@@ -113,6 +113,23 @@ async def test_a_crash_loses_no_call(shop: Shop, at: str, autojump_clock: MockCl
     assert shop.faults.injected() == {("till", "crash"): 3}
 
 
+async def test_a_crash_at_the_end_follows_an_error_too(
+    shop: Shop, autojump_clock: MockClock
+) -> None:
+    shop.supervised()
+
+    async def full(call: Add) -> int:
+        raise PosixError(errno.EPIPE)
+
+    shop.bus.serve("till", {**shop.till.handlers, Add: full})
+    shop.faults.add("till:crash,at=end,times=1")
+    with pytest.raises(PosixError) as refused:
+        await shop.clerk.call(Add(1))
+    assert refused.value.errno == errno.EPIPE
+    assert shop.bus.is_held("till")
+    assert await shop.clerk.call(Total()) == 0
+
+
 async def test_a_crash_of_what_nobody_restarts_is_told(shop: Shop) -> None:
     shop.faults.add("till:crash")
     with pytest.raises(ServiceUnavailable, match="till crashed in Add and is not restarted"):

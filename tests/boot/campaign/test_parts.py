@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from boot.campaign import page
 from boot.campaign.ledger import Ledger, Tally
 from boot.campaign.report import as_text, p99, plottable, row_of, rows_of, write_json
 from boot.campaign.strike import DRIVERS, KINDS, SERVICES, Outcome, plan
@@ -90,6 +91,21 @@ def test_the_report_is_written(tmp_path: Path) -> None:
         ["drivers", "delay", "50"],
     ]
     write_json(tmp_path / "campaign.json", found, {"seed": 3}, ["a note"])
+    facts = {
+        "seed": 3,
+        "times": 50,
+        "seconds": 90.0,
+        "services": ["fs", "drivers"],
+        "faults": list(KINDS),
+        "options": ["--ram", "2G"],
+        "rounds": {"shell": 1234},
+        "values_found_after_a_boot": 5,
+    }
+    page.write(tmp_path / "campaign.md", rows_of(found), rows_of(found, drivers=True), facts)
+    text = (tmp_path / "campaign.md").read_text()
+    assert "hardtack campaign -n 50 --seed 3 --services fs,drivers -- --ram 2G" in text
+    assert "**200 faults were injected, 200 survived; 0 kernel\ndeaths" in text
+    assert "| fs | crash | 50 | 50 | 0 | 0 |" in text
     told = json.loads((tmp_path / "campaign.json").read_text())
     assert (told["seed"], len(told["rows"]), told["notes"]) == (3, 4, ["a note"])
     assert len(told["recoveries_s"]["fs crash"]) == 50
