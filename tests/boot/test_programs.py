@@ -159,7 +159,7 @@ def test_metrics_tell_what_failed_what_was_mended_and_what_was_written() -> None
         child.stdin.close()
         assert child.wait() == 0
 
-    def one(name: str, **labels: str) -> float:
+    def one(name: str, /, **labels: str) -> float:
         return found[f"hardtack_{name}", tuple(sorted(labels.items()))]
 
     assert one("service_restarts_total", service="fs") == 1
