@@ -59,10 +59,10 @@ COMMANDS = (
             while time.thread_time() < end: pass
             r = resource.getrusage(resource.RUSAGE_THREAD); own.append(r.ru_utime + r.ru_stime)
         own = []
-        a, b = threading.Thread(target=burn, args=(0.2,)), threading.Thread(target=burn, args=(0.3,))
-        a.start(); b.start(); clock = time.pthread_getcpuclockid(b.ident); time.sleep(0.05); seen = time.clock_gettime(clock); a.join(); b.join()
-        print(0.2 <= min(own) < 0.5, 0.3 <= max(own) < 0.6, 0 < seen < 0.5)
-        print(0.5 <= time.process_time(), time.thread_time() < time.process_time())
+        a, b = threading.Thread(target=burn, args=(0.2,)), threading.Thread(target=burn, args=(0.7,))
+        a.start(); b.start(); clock = time.pthread_getcpuclockid(b.ident); time.sleep(0.02); seen = time.clock_gettime(clock); a.join(); b.join()
+        print(0.2 <= min(own) < 0.6, 0.7 <= max(own) < 1.1, 0 < seen < 0.7)
+        print(0.9 <= time.process_time(), time.thread_time() < time.process_time())
         """,
     ),
     python(

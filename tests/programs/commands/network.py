@@ -108,7 +108,7 @@ COMMANDS = (
     ),
     act(
         "sysctl",
-        "for f in core/somaxconn ipv4/ip_forward ipv4/ip_local_port_range ipv4/tcp_syncookies ipv4/tcp_fin_timeout ipv4/tcp_keepalive_time ipv4/tcp_retries2 ipv6/bindv6only ipv4/ip_unprivileged_port_start; do echo $f $(cat /proc/sys/net/$f); done",
+        "for f in core/somaxconn ipv4/ip_local_port_range ipv4/tcp_syncookies ipv4/tcp_fin_timeout ipv4/tcp_keepalive_time ipv4/tcp_retries2 ipv6/bindv6only ipv4/ip_unprivileged_port_start; do echo $f $(cat /proc/sys/net/$f); done",
     ),
     # Changing
     act(
