@@ -110,7 +110,11 @@ class Parker:
         """Wait for `unpark`; replies with its reason."""
         if self._token == 0:
             self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
+            try:
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            except BaseException:  # closed, or cancelled: nobody may wake a task that has gone on
+                self._task = None
+                raise
         token, self._token = self._token, 0
         return token
 

@@ -34,6 +34,8 @@ ENDLESS = {
     "metatable call": "local t = setmetatable({}, {__call = function(s) return s() end}) t()",
     "metatable tostring":
         "tostring(setmetatable({}, {__tostring = function() while true do end end}))",
+    "count poisoned by a negative length":
+        "string.rep('x', -1e300) return ('a'):rep(20000):find(('.-'):rep(20) .. 'b')",
     "metatable concat":
         "local t = setmetatable({}, {__concat = function() while true do end end}) return t .. t",
     "metatable eq":

@@ -211,3 +211,30 @@ def test_the_state_is_reserved_and_given_back(run) -> None:  # noqa: ANN001
     done = run("function run() end", options=("--stats", "--script-memory", "2M"))
     assert "script state" not in done.stderr
     assert "bug" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("function run() return tostring(setmetatable({}, {__tostring = tostring})) end", "stack"),
+        ("function run() table.insert({}, -2^31 + 1, 0) end", "out of bounds"),
+        ("function run() setmetatable({}, {__call = xpcall})(1) end", "function expected"),
+        (
+            "function run() string.gsub = function() return '' end string.format('%p', 'x') end",
+            "no %p",
+        ),
+        ('x = "' + "\\z   " * 60, "refused"),
+    ],
+)
+def test_what_took_the_kernel_down_is_an_error(run, script: str, said: str) -> None:  # noqa: ANN001
+    done = run(script)
+    assert said in done.stdout + done.stderr
+
+
+def test_a_handler_of_xpcall_may_wait(run) -> None:  # noqa: ANN001
+    done = run(
+        "function run() local ok, slept = xpcall(error, function()"
+        " util.poke(0, 0) return syscall.sched_yield() + syscall.poll(0, 0, 50) end)"
+        " return ok and 1 or slept + 7 end"
+    )
+    assert done.stdout.split() == ["result:", "7"]

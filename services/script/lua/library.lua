@@ -11,7 +11,7 @@ local CHEAP = 2e5 -- steps that nobody notices: a millisecond or two
 local LINEAR = 1024 -- elements or bytes that cost about as much as a turn of a loop
 
 local function charge(n)
-  __left = __left - floor(n / LINEAR)
+  if n > 0 then __left = __left - floor(n / LINEAR) end
 end
 
 local function subject(value, place, name)
@@ -443,11 +443,12 @@ env.string.rep = function(s, n, separator)
   return rep(s, n, separator)
 end
 
+local our_gsub, our_find = env.string.gsub, env.string.find
 env.string.format = function(layout, ...)
   layout = subject(layout, 1, "format")
   if find(layout, "p", 1, true) then
-    local bare = env.string.gsub(layout, "%%%%", "")
-    if env.string.find(bare, "%%[^%a%%]*p") then error("no %p: it would show addresses", 2) end
+    local bare = our_gsub(layout, "%%%%", "")
+    if our_find(bare, "%%[^%a%%]*p") then error("no %p: it would show addresses", 2) end
   end
   local values, count = { ... }, select("#", ...)
   for i = 1, count do
@@ -477,6 +478,10 @@ env.table.insert = function(t, ...)
     return
   end
   charge(8 * #t)
+  local place = tonumber((...))
+  if not place or not (place >= 1 and place <= #t + 1) then -- the original would shift for ever
+    error("bad argument #2 to 'insert' (position out of bounds)", 2)
+  end
   insert(t, ...)
 end
 

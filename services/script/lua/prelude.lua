@@ -25,7 +25,7 @@ local SCRATCH_BYTES = addresses.scratch_bytes
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local isyieldable, running = coroutine.isyieldable, coroutine.running
-local error, pcall, xpcall, select, tonumber = error, pcall, xpcall, select, tonumber
+local error, pcall, select, tonumber = error, pcall, select, tonumber
 local tostring, type, setmetatable, rawset, unpack = tostring, type, setmetatable, rawset, unpack
 local getmetatable, floor, loadstring, setfenv = getmetatable, math.floor, loadstring, setfenv
 
@@ -72,6 +72,11 @@ local function checked(ok, ...) -- nothing catches a stop, or the end of memory
   return ok, ...
 end
 
+local function handled(handler, ok, ...)
+  if ok then return ok, ... end
+  return false, select(2, checked(pcall(handler, (...))))
+end
+
 local MOST_NESTED = 100 -- each takes some of the kernel's own stack
 local nested = 0
 local enter
@@ -93,12 +98,18 @@ local function unwrapped(ok, ...)
   error((...), 0)
 end
 
+local turns = looks
 local function text(value)
   local kind = type(value)
   if kind == "table" or kind == "function" or kind == "thread" or kind == "userdata" then
     local meta = getmetatable(value)
     local method = type(meta) == "table" and meta.__tostring
-    if method then return method(value) end
+    if method then -- not a tail call: a method that calls this again uses up the stack
+      turns = turns - 1
+      if turns <= 0 then turns = look_at_clock() end
+      local shown = method(value)
+      return shown
+    end
     return kind -- and no address of the host's
   end
   return tostring(value)
@@ -110,11 +121,11 @@ local env = {
   setmetatable = setmetatable, tonumber = tonumber, tostring = text, type = type, unpack = unpack,
   _VERSION = _VERSION,
   pcall = function(...) return checked(pcall(...)) end,
-  xpcall = function(f, handler, ...)
-    return checked(xpcall(f, function(message)
-      if stopped or message == MEMORY then return message end
-      return handler(message)
-    end, ...))
+  xpcall = function(f, handler, ...) -- the handler may wait: it runs when the stack is unwound
+    if type(handler) ~= "function" then
+      error("bad argument #2 to 'xpcall' (function expected, got " .. type(handler) .. ")", 2)
+    end
+    return handled(handler, checked(pcall(f, ...)))
   end,
   coroutine = {
     create = create, isyieldable = isyieldable, running = running, status = coroutine.status,
@@ -184,11 +195,14 @@ env.util = {
   copyout = function(values, address, n, size)
     size = size or 4
     if type(values) ~= "table" or not fits(n, size) then return EINVAL end
+    local plain = {} -- metamethods may wait, and the buffer is everybody's
     for i = 1, n do
-      if type(values[i]) ~= "number" then return EINVAL end
+      local value = values[i]
+      if type(value) ~= "number" then return EINVAL end
+      plain[i] = value
     end
     local view = words[size]
-    for i = 1, n do view[i - 1] = values[i] end
+    for i = 1, n do view[i - 1] = plain[i] end
     return answer(copy(TO_USER, address, n * size))
   end,
   copyin = function(address, n, size)
