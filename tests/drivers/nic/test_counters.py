@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from boot.measures import KernelSource
+from bus.faults import FaultRegistry
 from services.drivers.nic.user import plan
 from tests.drivers.nic.hostside import echo, serve, started
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def measured(service: object) -> dict[str, dict[tuple[str, ...], float]]:
-    machine: Any = SimpleNamespace(services={"nic": service})
+    machine: Any = SimpleNamespace(
+        services={"nic": service}, supervisor=None, faults=FaultRegistry(("nic",))
+    )
     found = KernelSource(machine).measures()
     return {one.name: dict(cast("Metric", one).values) for one in found}
 
