@@ -1,15 +1,32 @@
 /* luarun SCRIPT [WORD...]: put a script into the kernel, run it once, and print its result.
  *
  * A word `buffer` stands for the address of 64 KiB of zeros, whose first string is printed if there
- * is one; `-n TIMES` runs it so often; `-f` runs it in a child, too. */
+ * is one; `-n TIMES` runs it so often; `-f` runs it in a child, too; `-a` handles SIGALRM, which
+ * comes every 0.2 s, by printing "rang". */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "hardtack.h"
 
 static char script[(1 << 16) + 1], buffer[1 << 16];
+
+static void rang(int signal)
+{
+	(void)signal;
+	if (write(1, "rang\n", 5) != 5)
+		_exit(3);
+}
+
+static void ring(void)
+{
+	struct itimerval often = {{0, 200000}, {0, 200000}};
+	signal(SIGALRM, rang);
+	setitimer(ITIMER_REAL, &often, NULL);
+}
 
 static long run(int lua, unsigned count, const long *words)
 {
@@ -32,9 +49,11 @@ int main(int argc, char **argv)
 	long words[LUA_MOST_ARGUMENTS + 1];
 	int option, times = 1, forked = 0;
 	unsigned count = 0;
-	while ((option = getopt(argc, argv, "+n:f")) != -1) {
+	while ((option = getopt(argc, argv, "+n:fa")) != -1) {
 		times = option == 'n' ? atoi(optarg) : times;
 		forked |= option == 'f';
+		if (option == 'a')
+			ring();
 	}
 	int file = open(argv[optind], O_RDONLY);
 	ssize_t size = file < 0 ? -1 : read(file, script, sizeof script);

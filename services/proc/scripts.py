@@ -6,8 +6,11 @@ yields, and `_rest` awaits the first before it resumes the second. So one thread
 else, and a deep reservation that fails unwinds the inner call alone: the script is never run twice.
 
 The calls that act on registers (fork, execve, exit, sigreturn), wait with another signal mask for
-handlers to run (rt_sigsuspend), or are scripts themselves are refused with EPERM. A call that a
-signal ends answers -EINTR and is not restarted: handlers run when the script has ended.
+handlers to run (rt_sigsuspend), or are scripts themselves are refused with EPERM.
+
+Signals without a handler act while the script waits or gives way, and the inner call goes on as
+signal(7) has it. Handlers run when the script has ended: the first signal that has one ends the
+inner call with -EINTR, so that the script can clean up; the next call that would wait ends it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from services.proc.files.script import ScriptFile
 from services.proc.lifecycle import exit_group
 from services.proc.park import Interrupted
 from services.proc.signals.core import RESTART_NEVER
+from services.proc.signals.deliver import attend_in_call
 from services.proc.table import CALLS
 from services.proc.trap import FRESH, TURN_NS, drive
 from services.script.api import (
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from services.proc.kernel import Kernel
+    from services.proc.table import Call
     from services.proc.task import Thread
     from services.proc.trap import Gate
     from services.script.api import Failure
@@ -63,15 +68,36 @@ def bindings() -> dict[str, int]:
     return {call.name: call.number | call.arity << 16 for call in CALLS.values()}
 
 
+class Ended(Exception):
+    """The script may not wait any more: a handler is to run, or the thread has to end."""
+
+
 class Run:
     """One lua_syscall, or registration, in progress: whose it is, and its time."""
 
-    __slots__ = ("over", "pending", "raised", "since_ns", "thread", "turn_ns", "used_ns")
+    __slots__ = (
+        "again",
+        "interrupted",
+        "mask",
+        "over",
+        "pending",
+        "raised",
+        "since_ns",
+        "thread",
+        "turn_ns",
+        "used_ns",
+    )
 
     def __init__(self, thread: Thread) -> None:
         self.thread = thread
         self.pending: tuple[Coroutine[Any, Any, int | None], Any] | None = None
         """The call that blocked: its coroutine, and what it yielded."""
+        self.again: tuple[Call, tuple[int, ...]] | None = None
+        """That call and its arguments, to be made again; None: it was no system call."""
+        self.interrupted = False
+        """The script was told EINTR, as a handler is to run."""
+        self.mask: int | None = None
+        """What the handler is to find when it has run, after a call with a mask of its own."""
         self.since_ns = self.turn_ns = self.used_ns = 0
         self.over = False
         """It was stopped because its time was up."""
@@ -79,16 +105,29 @@ class Run:
         """What may not pass through Lua; it goes on when the script has been stopped."""
 
     async def wait(self) -> int | None:
-        """Wait for the call that blocked; what it answered."""
+        """Wait for the call that blocked; what it answered. Signals act meanwhile; `Ended`."""
         assert self.pending is not None
-        coroutine, yielded = self.pending
+        thread, (coroutine, yielded) = self.thread, self.pending
         self.pending = None
         self.used_ns += perf_counter_ns() - self.since_ns
-        try:
-            result: int | None = await drive(coroutine, yielded)
-        finally:
-            self.thread.restart = RESTART_NEVER
-        return result
+        while True:
+            try:
+                result: int | None = await drive(coroutine, yielded)
+            finally:
+                restart, thread.restart = thread.restart, RESTART_NEVER
+            if result != -EINTR or self.again is None:
+                return result
+            if await attend_in_call(thread):
+                thread.restart_deadline = None
+                if self.interrupted or thread.killed or thread.process.exiting:
+                    raise Ended
+                self.interrupted = True
+                return result
+            if restart == RESTART_NEVER:
+                return result
+            call, arguments = self.again
+            gate: Gate = thread.kernel.extra["gate"]
+            coroutine, yielded = gate.slowly(thread, call, arguments), FRESH
 
     def drop(self) -> None:
         """The script will not go on; nor will what it waited for."""
@@ -144,7 +183,8 @@ class Calls:
             self.made += 1
             bound = call.bound
             if kernel.slow_path is not None or (bound and not try_admit(bound)):
-                return self._keep(number, gate.slowly(thread, call, _six(arguments)))
+                arguments = _six(arguments)
+                return self._keep(gate.slowly(thread, call, arguments), (call, arguments))
             try:
                 result: Any = call.handler(thread, *arguments)
                 if call.blocking:
@@ -153,23 +193,26 @@ class Calls:
                     except StopIteration as finished:
                         result = finished.value
                     else:
-                        rest = gate.finish(thread, call, result, yielded, _six(arguments))
-                        return self._keep(number, rest)
+                        arguments = _six(arguments)
+                        rest = gate.finish(thread, call, result, yielded, arguments)
+                        return self._keep(rest, (call, arguments))
             except PosixError as error:
                 result = -error.errno
             except Interrupted:
-                result = -EINTR
+                release(bound)
+                return self._keep(_interrupted(thread, call), (call, _six(arguments)))
             except OutOfHeap as short:
                 release(bound)
-                again = gate.slowly(thread, call, _six(arguments), short.wanted_bytes)
-                return self._keep(number, again)
+                arguments = _six(arguments)
+                rest = gate.slowly(thread, call, arguments, short.wanted_bytes)
+                return self._keep(rest, (call, arguments))
             except Exception as error:
                 result = gate.bug(thread, call, error)
             except BaseException as error:
                 run.raised, result = error, STOPPED
             if bound:
                 release(bound)
-            return result if thread.saved_mask is None and result < SMALL else word(thread, result)
+            return result if thread.saved_mask is None and result < SMALL else word(run, result)
 
         return perform
 
@@ -186,7 +229,7 @@ class Calls:
         except PosixError:
             return -EFAULT
         except PageMiss:
-            return self._keep(-1, _copy_slowly(thread, direction, vaddr, buffer))
+            return self._keep(_copy_slowly(thread, direction, vaddr, buffer))
         return 0
 
     def look(self) -> int:
@@ -199,7 +242,7 @@ class Calls:
             run.over = True
             return STOPPED
         if now - run.turn_ns > TURN_NS:
-            return self._keep(-1, _give_way())
+            return self._keep(_give_way(run.thread))
         return 0
 
     def abandon(self) -> int:
@@ -208,21 +251,35 @@ class Calls:
         self.run.drop()
         return -EDEADLK
 
-    def _keep(self, number: int, rest: Coroutine[Any, Any, Any]) -> int:
+    def _keep(
+        self, rest: Coroutine[Any, Any, Any], again: tuple[Call, tuple[int, ...]] | None = None
+    ) -> int:
         run = self.run
         assert run is not None
-        if number >= 0:
-            run.thread.call_number = number
-        run.pending = rest, FRESH
+        if again is not None:
+            run.thread.call_number = again[0].number
+        run.pending, run.again = (rest, FRESH), again
         return BLOCKED
 
 
-def word(thread: Thread, result: int | None) -> int:
+def word(run: Run, result: int | None) -> int:
     """As the program would find it in RAX, signed; a mask for one call's wait is over."""
+    thread = run.thread
     if thread.saved_mask is not None:
-        thread.blocked, thread.saved_mask = thread.saved_mask, None
+        if not run.interrupted:
+            thread.blocked, thread.saved_mask = thread.saved_mask, None
+        elif run.mask is None:  # the mask that let the signal in stays until its handler runs
+            run.mask = thread.saved_mask
+        else:
+            thread.saved_mask = run.mask
     value = (result or 0) & U64
     return value - (1 << 64) if value >> 63 else value
+
+
+async def _interrupted(thread: Thread, call: Call) -> int:
+    """A signal was there before the call began to wait."""
+    thread.restart = call.restart
+    return -EINTR
 
 
 async def _copy_slowly(thread: Thread, direction: int, vaddr: int, buffer: memoryview) -> int:
@@ -240,8 +297,10 @@ def _six(arguments: tuple[int, ...]) -> tuple[int, ...]:
     return arguments + (0,) * (6 - len(arguments))
 
 
-async def _give_way() -> int:
+async def _give_way(thread: Thread) -> int:
     await trio.lowlevel.checkpoint()
+    if thread.work:
+        await attend_in_call(thread)
     return 0
 
 
@@ -261,8 +320,10 @@ async def register(thread: Thread, source: bytes) -> ScriptFile:
     try:
         run = Run(thread)
         value = await kernel.script.call(Start(state, 0, (), run))
-        if value < LEAST_RESULT and await _rest(file, run, 0, value) < LEAST_RESULT:
-            raise PosixError(EINVAL)
+        if value < LEAST_RESULT:
+            value = await _rest(file, run, 0, value)
+        if value < LEAST_RESULT:
+            raise PosixError(EINTR if value == STOPPED else EINVAL)
     except BaseException:
         await drop(file, thread)
         raise
@@ -282,8 +343,8 @@ async def call(thread: Thread, file: ScriptFile, arguments: tuple[int, ...], num
         value = await kernel.script.call(Start(file.state, slot, arguments, run))
         if value < LEAST_RESULT:
             value = await _rest(file, run, slot, value)
-            thread.call_number = number
     finally:
+        thread.call_number = number
         busy.discard(slot)
         if file.holders > 1:
             file.holders -= 1
@@ -301,10 +362,12 @@ async def _rest(file: ScriptFile, run: Run, slot: int, value: int) -> int:
     run.complain()
     while value == BLOCKED:
         try:
-            result = word(thread, await run.wait())
-        except BaseException:
+            result = word(run, await run.wait())
+        except BaseException as raised:
             run.drop()
             await script.call(Forget(file.state, slot))
+            if isinstance(raised, Ended):
+                return STOPPED
             raise
         value = await script.call(Resume(file.state, slot, result, run))
         run.complain()

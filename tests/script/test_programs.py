@@ -238,3 +238,60 @@ def test_a_handler_of_xpcall_may_wait(run) -> None:  # noqa: ANN001
         " return ok and 1 or slept + 7 end"
     )
     assert done.stdout.split() == ["result:", "7"]
+
+
+SPIN = """function run(a)
+  local calls = 0
+  while true do
+    util.poke(a, 3600) util.poke(a + 8, 0)
+    local slept = syscall.nanosleep(a, 0)
+    util.poke(a, 0)
+    calls = calls + 1
+  end
+end"""
+SLEEP = """function run(a)
+  util.poke(a, 1) util.poke(a + 8, 0)
+  local slept = syscall.nanosleep(a, 0)
+  util.poke(a, 0)
+  return slept
+end"""
+
+
+@pytest.mark.parametrize("jit", ["on", "off"])
+def test_a_handler_ends_a_script_that_waits_again(run, jit: str) -> None:  # noqa: ANN001
+    done = run(SPIN, "-a", "buffer", options=("--script-jit", jit))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "rang\nerror: Interrupted system call\n"
+
+
+def test_a_script_may_clean_up_before_the_handler_runs(run) -> None:  # noqa: ANN001
+    script = SLEEP.replace("return slept", "return syscall.write(1, a, 0) * 100 - slept")
+    assert run(script, "-a", "buffer").stdout == "rang\nresult: 4\n"
+
+
+def shell(run_in: Path, luarun: Path, script: str, steps: str) -> list[str]:
+    (run_in / "script.lua").write_text(script)
+    words = ("--script-time", "20000", "--", "/bin/bash", "-c", f"{luarun} {steps}")
+    done = hardtack(*words, folder=run_in)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("script", [SPIN, "function run() while true do end end"])
+def test_a_signal_without_a_handler_ends_a_script_that_waits_or_loops(
+    user_programs: Path, tmp_path: Path, script: str
+) -> None:
+    steps = "script.lua buffer & sleep 0.3; kill $!; wait $! 2>/dev/null; echo $?"
+    lines = shell(tmp_path, user_programs / "luarun", script, steps)
+    assert lines == ["143"]
+
+
+def test_a_stop_in_the_middle_of_a_script_is_not_seen_by_it(
+    user_programs: Path, tmp_path: Path
+) -> None:
+    steps = (
+        "script.lua buffer & sleep 0.3; kill -STOP $!; sleep 0.2;"
+        " grep -o 'State:.T' /proc/$!/status; kill -CONT $!; wait $!; echo $?"
+    )
+    lines = shell(tmp_path, user_programs / "luarun", SLEEP, steps)
+    assert lines == ["State:\tT", "result: 0", "0"]

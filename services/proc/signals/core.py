@@ -107,6 +107,11 @@ class Actions:
         kept = {s: Action(SIG_IGN) for s, a in self.table.items() if a.handler == SIG_IGN}
         return Actions(kept)
 
+    @property
+    def caught(self) -> int:
+        """The mask of those that have a handler."""
+        return sum(bit(s) for s, a in self.table.items() if a.handler not in (SIG_DFL, SIG_IGN))
+
     def ignores(self, signal: int) -> bool:
         """Whether delivering it would do nothing."""
         handler = self.get(signal).handler

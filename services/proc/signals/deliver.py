@@ -89,6 +89,29 @@ async def attend(thread: Thread) -> bool:
     return True
 
 
+async def attend_in_call(thread: Thread) -> bool:
+    """In the middle of a call: end, stop, default actions, but no handlers.
+
+    True: the call has to end, as a handler is to run or the thread has to end.
+    """
+    from services.proc.lifecycle import wait_while_stopped
+
+    process = thread.process
+    while True:
+        if thread.killed or process.exiting:
+            return True
+        if process.stopped:
+            await wait_while_stopped(thread)
+            continue
+        caught = process.actions.caught
+        unhandled = ~(thread.blocked | caught)
+        info = thread.pending.take(unhandled) or process.pending.take(unhandled)
+        if info is None:
+            waiting = thread.pending.mask | process.pending.mask
+            return bool(waiting & caught & ~thread.blocked)
+        await _take(thread, info)
+
+
 async def _take(thread: Thread, info: SigInfo) -> bool:
     """Do what the disposition of one signal says; True if a handler was entered."""
     from services.proc.lifecycle import exit_group, stop_process
