@@ -168,9 +168,7 @@ def test_only_the_process_dies(user_programs: Path, tmp_path: Path) -> None:
     luarun = user_programs / "luarun"
     shell = f"{luarun} endless.lua & {luarun} good.lua; wait $!; echo $?; {luarun} good.lua"
     done = hardtack("--script-time", "300", "--", "/bin/sh", "-c", shell, folder=tmp_path)
-    assert done.stdout.split("\n")[:2] != []
-    assert done.stdout.count("result: 7") == 2
-    assert "137" in done.stdout
+    assert done.stdout.splitlines() == ["result: 7", "137", "result: 7"]
 
 
 def test_a_failure_is_an_errno_and_a_reason_to_read(run) -> None:  # noqa: ANN001
@@ -261,7 +259,7 @@ end"""
 def test_a_handler_ends_a_script_that_waits_again(run, jit: str) -> None:  # noqa: ANN001
     done = run(SPIN, "-a", "buffer", options=("--script-jit", jit))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "rang\nerror: Interrupted system call\n"
+    assert done.stdout.splitlines()[:2] == ["rang", "error: Interrupted system call"]
 
 
 def test_a_script_may_clean_up_before_the_handler_runs(run) -> None:  # noqa: ANN001
