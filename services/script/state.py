@@ -26,6 +26,8 @@ LOOKS_CHARACTERS = 16 << 10
 """So much of a script's text, or less, runs between two looks at the clock."""
 MOST_LOOKS = 128
 OUT_OF_MEMORY = "not enough memory"
+CHUNK = b"=kernel"
+"""What the messages of errors call our own Lua."""
 HEADER = "local __left,__look=... "
 
 
@@ -118,10 +120,10 @@ class State:
         )
         addresses = runtime.table_from(doors.addresses)
         settings = (limits.jit, self.looks, BLOCKED, FAILED, STOPPED)
-        made = runtime.execute(_text("prelude.lua"), addresses, *settings)
         originals = runtime.globals()
-        runtime.execute(
-            _library(),
+        compiled = originals[b"loadstring"]
+        made = compiled(_text("prelude.lua"), CHUNK)(addresses, *settings)
+        compiled(_library(), CHUNK)(
             self.looks,
             made[b"look_at_clock"],
             *(originals[name] for name in (b"string", b"table", b"math")),

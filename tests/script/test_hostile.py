@@ -101,3 +101,31 @@ def test_states_leave_nothing_behind() -> None:
     assert HEAP.live == live
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
     assert grown_kib < 4096, f"{grown_kib} KiB more for 250 states"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "s:lower()",
+        "s:upper()",
+        "s:reverse()",
+        "s:sub(2)",
+        "s:find('b', 1, true)",
+        "s:find('b')",
+        "s:match('b')",
+        "s:gsub('b', 'c')",
+        "for _ in s:gmatch('b') do end",
+    ],
+)
+def test_what_moves_much_is_looked_at_often(lab: Lab, work: str) -> None:
+    lab.limit_s = 60
+    result = lab.run(body(f"local s = ('a'):rep(90000) for i = 1, 64 do {work} end return 7"))
+    assert (result.value, lab.caller.looks >= 32) == (7, True), (result, lab.caller.looks)
+
+
+def test_an_error_in_a_function_of_ours_names_no_file(lab: Lab) -> None:
+    result = lab.run(body("return ('x'):rep(2, {})"))
+    assert "python" not in result.why, result.why
+    result = lab.run(body("return ('x'):sub({})"))
+    assert "bad argument" in result.why
+    assert "python" not in result.why, result.why

@@ -5,6 +5,7 @@ local find, match, gmatch, gsub = string.find, string.match, string.gmatch, stri
 local byte, sub, rep, format = string.byte, string.sub, string.rep, string.format
 local insert, remove, concat, maxn = table.insert, table.remove, table.concat, table.maxn
 local error, type, tostring, tonumber, select = error, type, tostring, tonumber, select
+local ipairs = ipairs
 local unpack, floor = unpack, math.floor
 
 local CHEAP = 2e5 -- steps that nobody notices: a millisecond or two
@@ -12,6 +13,12 @@ local LINEAR = 1024 -- elements or bytes that cost about as much as a turn of a 
 
 local function charge(n)
   if n > 0 then __left = __left - floor(n / LINEAR) end
+end
+
+local function cheap(cost) -- left to the original, and counted
+  if cost > CHEAP then return false end
+  charge(cost)
+  return true
 end
 
 local function subject(value, place, name)
@@ -319,12 +326,12 @@ end
 env.string.find = function(s, pattern, init, is_plain)
   s, pattern = subject(s, 1, "find"), subject(pattern, 2, "find")
   if is_plain or not find(pattern, "[%^%$%*%+%?%.%(%[%%%-]") then
-    if #s * #pattern <= CHEAP then return find(s, pattern, init, true) end
+    if cheap(#s * #pattern) then return find(s, pattern, init, true) end
     local at = from(s, init)
     if at > #s + 1 then return nil end
     return plain(s, pattern, at)
   end
-  if steps(pattern, #s) <= CHEAP then return find(s, pattern, init) end
+  if cheap(steps(pattern, #s)) then return find(s, pattern, init) end
   local at = from(s, init)
   if at > #s + 1 then return nil end
   local m = matcher(s, pattern)
@@ -336,7 +343,7 @@ end
 
 env.string.match = function(s, pattern, init)
   s, pattern = subject(s, 1, "match"), subject(pattern, 2, "match")
-  if steps(pattern, #s) <= CHEAP then return match(s, pattern, init) end
+  if cheap(steps(pattern, #s)) then return match(s, pattern, init) end
   local at = from(s, init)
   if at > #s + 1 then return nil end
   local m = matcher(s, pattern)
@@ -348,7 +355,14 @@ end
 
 env.string.gmatch = function(s, pattern)
   s, pattern = subject(s, 1, "gmatch"), subject(pattern, 2, "gmatch")
-  if steps(pattern, #s) <= CHEAP then return gmatch(s, pattern) end
+  local cost = steps(pattern, #s)
+  if cheap(cost) then
+    local next_one = gmatch(s, pattern)
+    return function()
+      charge(cost)
+      return next_one()
+    end
+  end
   local m, at = matcher(s, pattern), 1
   m.first, m.anchored = 1, false -- a caret means itself here
   return function()
@@ -411,7 +425,7 @@ env.string.gsub = function(s, pattern, replacement, limit)
   end
   local cost = steps(pattern, #s)
   if kind == "string" then cost = cost + #s * #replacement end
-  if kind == "string" and cost <= CHEAP then return gsub(s, pattern, replacement, limit) end
+  if kind == "string" and cheap(cost) then return gsub(s, pattern, replacement, limit) end
   local m, pieces, at, count = matcher(s, pattern), {}, 1, 0
   limit = limit and floor(limit) or #s + 1
   while count < limit do
@@ -441,6 +455,21 @@ env.string.rep = function(s, n, separator)
   s = subject(s, 1, "rep")
   charge(#s * (tonumber(n) or 0))
   return rep(s, n, separator)
+end
+
+for _, name in ipairs({ "lower", "reverse", "upper" }) do
+  local original = env.string[name]
+  env.string[name] = function(s)
+    s = subject(s, 1, name)
+    charge(#s)
+    return original(s)
+  end
+end
+
+env.string.sub = function(s, first, last)
+  local piece = sub(s, first, last)
+  charge(#piece)
+  return piece
 end
 
 local our_gsub, our_find = env.string.gsub, env.string.find
